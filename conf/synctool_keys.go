@@ -1,0 +1,96 @@
+package conf
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"time"
+)
+
+var clusterName = regexp.MustCompile(`^[A-Za-z0-9_.]*$`)
+
+func synctoolKeys(s *Synctool) keys {
+	pool := "threads are not pooled here"
+	flink := "a leftover of a Flink sink, without effect upstream too"
+	return newKeys([]*Key{
+		{Name: "server.host", Shipped: "0.0.0.0", Upstream: true, Default: "0.0.0.0", set: text(&s.Host),
+			Help: "Address to listen on."},
+		{Name: "server.port", Shipped: "8848", Upstream: true, Required: true, set: integer(&s.Port, 1, 65535),
+			Help: "Port to listen on, for baidu_std, HTTP and gRPC alike."},
+		{Name: "server.advertise", set: endpoint(&s.Advertise, true),
+			Help: "host:port that collectors and consoles dial. Default: server.host, or the host's name when that is 0.0.0.0."},
+		{Name: "zookeeper.cluster", Shipped: "127.0.0.1:2181", Upstream: true, Required: true, set: servers(&s.ZooKeeper),
+			Help: "ZooKeeper servers, host:port, separated by commas."},
+		{Name: "zookeeper.root_path", Shipped: "/openmldb_cluster", Upstream: true, Required: true, set: znode(&s.ZooKeeperRoot),
+			Help: "OpenMLDB's root node."},
+		{Name: "zookeeper.cert", Upstream: true, Secret: true, set: text(&s.ZooKeeperCert),
+			Help: "user:password for ZooKeeper; empty = no authentication."},
+		{Name: "zookeeper.session_timeout", Default: "6000", Unit: "ms", set: duration(&s.SessionTimeout, time.Millisecond, 500*time.Millisecond, 5*time.Minute),
+			Help: "ZooKeeper session time-out. A standby synctool takes over after about this long."},
+		{Name: "cluster.name", set: func(v string) error {
+			if !clusterName.MatchString(v) {
+				return fmt.Errorf("%q has other characters than letters, digits, _ and .", v)
+			}
+			s.Cluster = v
+			return nil
+		}, Help: "Name of this cluster at the destination (stage files, owner.json). Default: zookeeper.root_path. Two clusters that write under one destination need two names."},
+		{Name: "user", Upstream: true, Default: "root", set: text(&s.User),
+			Help: "SQL user; calls to tablets are made as the cluster's own service."},
+		{Name: "password", Upstream: true, Secret: true, set: text(&s.Password),
+			Help: "Password of user."},
+		{Name: "sync_task.progress_path", Shipped: "/tmp/sync_task_progress", Upstream: true, Required: true, set: text(&s.ProgressPath),
+			Help: "Directory of the progress mirror (upstream's format, for the helper's tool-status). The truth is in ZooKeeper."},
+		{Name: "sync_task.check_period", Shipped: "10", Upstream: true, Default: "10", Unit: "s", set: duration(&s.CheckPeriod, time.Second, 100*time.Millisecond, time.Hour),
+			Help: "A collector that says nothing for 2 to 3 of these is given up and its subtasks are reassigned."},
+		{Name: "sync_task.assign_timeout", Default: "60", Unit: "s", set: duration(&s.AssignTimeout, time.Second, time.Second, 24*time.Hour),
+			Help: "How long a subtask waits for a collector as REASSIGNING before it is FAILED; counted only while ZooKeeper is connected."},
+		{Name: "request.timeout", Shipped: "5", Upstream: true, Default: "5", Unit: "s", set: duration(&s.Request, time.Second, 100*time.Millisecond, 10*time.Minute),
+			Help: "Deadline of a call to a collector."},
+		{Name: "spool.path", set: text(&s.SpoolPath),
+			Help: "Local directory where segments are built before they go to a remote destination. Default: sync_task.progress_path + .spool."},
+		{Name: "spool.max_bytes", Default: "20GiB", Unit: "bytes", set: size(&s.SpoolMax, 64*mib, math.MaxInt64),
+			Help: "Bound of the spool; at it, collectors are told to wait."},
+		{Name: "segment_bytes", Default: "64MiB", Unit: "bytes", set: size(&s.SegmentBytes, 4*kib, 16*gib),
+			Help: "A segment is closed and committed at this size: one file at the destination."},
+		{Name: "segment_age", Default: "60", Unit: "s", set: duration(&s.SegmentAge, time.Second, 100*time.Millisecond, 24*time.Hour),
+			Help: "A segment is committed at this age, however small."},
+		{Name: "dest.default_fs", set: text(&s.DefaultFS),
+			Help: "File system of a destination written as a plain path: file:/// or hdfs://host:port. Default: fs.defaultFS of the Hadoop conf."},
+		{Name: "dest.allowed_prefixes", set: list(&s.AllowedPrefixes),
+			Help: "Local directories that file:/// destinations may lie in, separated by commas. No default: without it local destinations are refused."},
+		{Name: "dest.format", Default: "csv", set: oneOf(&s.Format, "csv"),
+			Help: "Format of new tasks."},
+		{Name: "dest.csv_dialect", Default: "upstream", set: oneOf(&s.Dialect, "upstream", "standard"),
+			Help: "upstream: the Java SyncTool's exact text. standard: UTF-8 as it is, quotes doubled, null is the empty field; read without loss by common CSV readers."},
+		{Name: "dest.time_zone", set: zone(&s.TimeZone),
+			Help: "Time zone of timestamps in CSV, like Asia/Shanghai. Default: the machine's."},
+		{Name: "hadoop.conf.dir", Upstream: true, set: text(&s.HadoopConfDir),
+			Help: "Directory of core-site.xml and hdfs-site.xml. Default: HADOOP_CONF_DIR."},
+		{Name: "ingest.subtask_credit", Default: "8MiB", Unit: "bytes", set: size(&s.SubtaskCredit, mib, 256*mib),
+			Help: "Row bytes that one subtask may have under way from its collector."},
+		{Name: "socket_max_unwritten_bytes", Default: "64MiB", Unit: "bytes", set: size(&s.SocketMaxBytes, mib, 4*gib),
+			Help: "Bytes in flight per connection; over it a call is answered 1011 / RESOURCE_EXHAUSTED / 503."},
+		{Name: "process_max_inflight_bytes", Default: "256MiB", Unit: "bytes", set: size(&s.ProcessMaxBytes, mib, 64*gib),
+			Help: "Bytes in flight over all connections of this process."},
+		{Name: "api.allow_clear_all", Default: "false", set: boolean(&s.AllowClearAll),
+			Help: "Allow TaskStatus with clear_all, which drops every task."},
+		{Name: "log.dir", Shipped: "./logs", Default: "./logs", set: text(&s.Log.Dir),
+			Help: "Directory of synctool.log; empty = standard error."},
+		{Name: "log.level", Default: "info", set: oneOf(&s.Log.Level, "debug", "info", "warning", "error"),
+			Help: "Least level that is logged."},
+		{Name: "log.format", Default: "text", set: oneOf(&s.Log.Format, "text", "json"),
+			Help: "text or json."},
+		{Name: "log.max_bytes", Default: "100MiB", Unit: "bytes", set: size(&s.Log.MaxBytes, mib, 64*gib),
+			Help: "A log file is rotated at this size."},
+		{Name: "log.max_files", Default: "10", set: integer(&s.Log.MaxFiles, 0, 10000),
+			Help: "Rotated files kept; 0 = all."},
+		{Name: "log.overdue_days", Default: "0", set: integer(&s.Log.OverdueDays, 0, 36500),
+			Help: "Rotated files older than this go; 0 = never."},
+		{Name: "server.worker_threads", Upstream: true, Default: "16", Ignored: pool, Help: "Upstream's RPC threads."},
+		{Name: "server.io_threads", Upstream: true, Default: "4", Ignored: pool, Help: "Upstream's RPC threads."},
+		{Name: "data.cache_path", Shipped: "/tmp/sync_task_cache", Upstream: true, Default: "", Ignored: "read by the helper's tool-status only", Help: "Upstream's cache directory."},
+		{Name: "flink.*", Upstream: true, Ignored: flink, Help: "Flink."},
+		{Name: "rest.*", Upstream: true, Ignored: flink, Help: "Flink."},
+		{Name: "high-availability*", Upstream: true, Ignored: flink, Help: "Flink."},
+	})
+}
