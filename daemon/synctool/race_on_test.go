@@ -1,0 +1,5 @@
+//go:build race
+
+package synctool
+
+const raceEnabled = true

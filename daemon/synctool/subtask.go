@@ -1,0 +1,441 @@
+package synctool
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"omsync/daemon/coord"
+	"omsync/rpc/omsyncpb"
+)
+
+// subtask is one partition of a task in one term: a goroutine that owns the open segment and the attachment, and runs at most one job
+// (recovery, commit, publication, assignment) at a time. Without rows it holds no buffers.
+type subtask struct {
+	term  *term
+	task  *task
+	pid   uint32
+	rec   *record
+	names namer
+
+	mu     sync.Mutex
+	calls  []func(context.Context) // to run on the goroutine
+	queue  []*omsyncpb.CollectorMessage
+	queued int64          // row bytes in queue
+	asked  *attachRequest // the latest attach that is not answered
+	plan   *planRequest   // the latest proposal that is not answered
+	live   live           // what is not durable, for views
+	wake   chan struct{}  // 1
+	ended  chan struct{}  // closed when the goroutine is gone
+	stop   context.CancelFunc
+
+	// below: the goroutine's own
+	com       *committer // nil until the destination is open
+	att       *attachment
+	open      *segment
+	roll      bool // the open segment is to be closed and committed
+	job       *job
+	aside     *job // storing a plan, beside any other job
+	recovered bool // nothing of a former leader is open
+	resumed   bool // what was FAILED when the term began is tried again
+	assigned  bool // the present token was handed to its collector
+	heard     time.Time
+	waited    time.Duration // without a collector, while ZooKeeper was connected
+	tried     time.Time     // last attempt to assign
+	again     time.Time     // next attempt to assign
+	hold      time.Time     // no attach is answered before this: a write just failed
+	schema    time.Time     // since when a batch waits for a schema version the catalog does not have
+	refreshed time.Time     // when the catalog was last asked for it
+	advanced  time.Time     // the committed point moved
+	assigning backoff
+	writing   backoff
+	ops       []*operation
+	tolerate  bool          // the operator accepts that committed files are missing
+	leaving   chan struct{} // non-nil while draining; closed when nothing is open
+}
+
+// attachment is a collector's present hold on the subtask.
+type attachment struct {
+	link *link
+	id   uint64
+	seq  uint64 // of the last batch
+}
+
+type attachRequest struct {
+	link *link
+	msg  *omsyncpb.Attach
+}
+
+type planRequest struct {
+	link *link
+	msg  *omsyncpb.PlanProposal
+}
+
+// operation is an operator's wish, done when no job runs.
+type operation struct {
+	do   func(context.Context) error
+	done chan error
+}
+
+// job is work on its own goroutine.
+type job struct {
+	kind    string
+	cancel  context.CancelFunc // ends it while nothing is decided
+	decided *atomic.Bool
+	seg     *sealed // of a commit
+}
+
+func newSubtask(t *term, owner *task, pid uint32, v coord.Versioned) *subtask {
+	return &subtask{
+		term: t, task: owner, pid: pid,
+		rec:   newRecord(owner.spec.ID, pid, v, t.store, t.o.Wall),
+		names: namer{cluster: t.o.Cluster, task: owner.spec.ID, pid: pid, epoch: t.epoch, n: &t.files},
+		wake:  make(chan struct{}, 1), ended: make(chan struct{}),
+		assigning: backoff{most: 5 * time.Second, first: t.o.firstPause}, writing: backoff{first: t.o.firstPause},
+	}
+}
+
+func (s *subtask) key() *omsyncpb.SubtaskKey {
+	return &omsyncpb.SubtaskKey{TaskId: s.task.spec.ID, Tid: s.task.spec.TID, Pid: s.pid}
+}
+
+func (s *subtask) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// post has f run on the subtask's goroutine.
+func (s *subtask) post(f func(context.Context)) {
+	s.mu.Lock()
+	s.calls = append(s.calls, f)
+	s.mu.Unlock()
+	s.nudge()
+}
+
+// run is the goroutine. It ends with ctx, and only after its job has.
+func (s *subtask) run(ctx context.Context) {
+	defer close(s.ended)
+	s.heard, s.advanced = time.Now(), time.Now()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		s.step(ctx)
+		timer.Reset(s.due(time.Now()))
+		select {
+		case <-ctx.Done():
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+	s.quit(ctx)
+}
+
+// perform runs what was posted.
+func (s *subtask) perform(ctx context.Context) {
+	s.mu.Lock()
+	calls := s.calls
+	s.calls = nil
+	s.mu.Unlock()
+	for _, f := range calls {
+		f(ctx)
+	}
+}
+
+// step does all there is to do now.
+func (s *subtask) step(ctx context.Context) {
+	s.perform(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	s.watchClock(ctx)
+	s.work(ctx)
+	s.answerAttach(ctx)
+	s.answerPlan(ctx)
+	s.consume(ctx)
+	s.work(ctx)
+	s.show()
+}
+
+// work starts the next job if none runs.
+func (s *subtask) work(ctx context.Context) {
+	if s.job != nil {
+		return
+	}
+	st := s.rec.get()
+	switch {
+	case len(s.ops) > 0:
+		s.operate(ctx)
+	case s.leaving != nil && s.open == nil && s.aside == nil:
+		s.left()
+	case !s.recovered:
+		if st.Status != coord.Failed || !s.resumed { // what failed in this term waits for an operator
+			s.startRecover(ctx)
+		}
+	case !s.resumed:
+		s.resume(ctx)
+	case s.roll && s.open != nil:
+		s.startCommit(ctx)
+	case s.leaving != nil: // the commit goes on
+	case st.Status == coord.Failed || st.Status == coord.Success || st.Status == coord.Paused:
+	case st.SnapshotDone && st.Plan != nil && !st.PublishDone:
+		s.startPublish(ctx)
+	case s.att == nil && !s.assigned && !time.Now().Before(s.again):
+		s.startAssign(ctx)
+	}
+}
+
+// resume is the first thing after recovery: what was FAILED when this leader came is tried again, what was RUNNING goes on if its collector
+// lives (docs/design.md §3).
+func (s *subtask) resume(ctx context.Context) {
+	s.resumed = true
+	st := s.rec.get()
+	switch st.Status {
+	case coord.Success:
+		s.task.ended(s)
+	case coord.Running:
+		if s.term.world.Alive(st.Collector) {
+			s.assigned = true
+			s.heard = time.Now()
+			break
+		}
+		s.reassign(ctx, "its collector "+st.Collector+" is gone")
+	case coord.Failed:
+		s.change(ctx, func(st *coord.SubtaskState) {
+			st.Status, st.Code, st.Reason, st.Hint = coord.Reassigning, "", "", ""
+		})
+	}
+	s.nudge()
+}
+
+// due says how long nothing needs to be done.
+func (s *subtask) due(now time.Time) time.Duration {
+	d := time.Hour
+	at := func(t time.Time) {
+		if !t.IsZero() {
+			d = min(d, max(t.Sub(now), time.Millisecond))
+		}
+	}
+	if s.open != nil && !s.roll {
+		at(s.open.began.Add(s.term.o.SegmentAge))
+	}
+	if s.hold.After(now) {
+		at(s.hold)
+	}
+	if !s.schema.IsZero() {
+		at(now.Add(schemaPause))
+	}
+	switch st := s.rec.get(); st.Status {
+	case coord.Running, coord.Init, coord.Reassigning:
+		if s.job != nil {
+			break
+		}
+		if s.assigned {
+			at(s.heard.Add(2 * s.term.o.CheckPeriod))
+			if now.After(s.heard.Add(2 * s.term.o.CheckPeriod)) {
+				at(now.Add(s.term.o.CheckPeriod / 2))
+			}
+		} else if s.att == nil {
+			at(s.again)
+		}
+	}
+	return d
+}
+
+// watchClock acts on what time alone brings.
+func (s *subtask) watchClock(ctx context.Context) {
+	now := time.Now()
+	if s.open != nil && now.Sub(s.open.began) >= s.term.o.SegmentAge {
+		s.roll = true
+	}
+	st := s.rec.get()
+	if !s.assigned || s.job != nil || s.leaving != nil || st.Status != coord.Running && st.Status != coord.Init && st.Status != coord.Reassigning {
+		return
+	}
+	s.mu.Lock()
+	if s.live.heard.After(s.heard) {
+		s.heard = s.live.heard
+	}
+	if s.asked != nil && !s.asked.link.over() { // it is us who let it wait
+		s.heard = now
+	}
+	s.mu.Unlock()
+	check := s.term.o.CheckPeriod
+	switch silent := now.Sub(s.heard); {
+	case silent >= 3*check:
+		s.reassign(ctx, "its collector "+st.Collector+" says nothing for "+silent.Round(time.Second).String())
+	case silent >= 2*check && !s.term.world.Alive(st.Collector):
+		s.reassign(ctx, "its collector "+st.Collector+" is gone from ZooKeeper")
+	case s.att != nil && s.moved(&st, now):
+		s.reassign(ctx, "the partition's leader moved away from "+st.Tablet)
+	}
+}
+
+// moved tells that another tablet leads the partition and nothing more is to be had from the old host's links: they are finished, or stuck
+// (docs/design.md §5.2). Before the log phase only the old host's pin can go on.
+func (s *subtask) moved(st *coord.SubtaskState, now time.Time) bool {
+	if st.Point.Phase != phaseLog || !st.PublishDone {
+		return false
+	}
+	lead, err := s.term.world.Leader(s.task.spec.TID, s.pid)
+	if err != nil || lead.Node == st.Tablet {
+		return false
+	}
+	s.mu.Lock()
+	tail := s.live.tail
+	s.mu.Unlock()
+	return tail != 0 && st.Point.Index >= tail || now.Sub(s.advanced) >= 2*s.term.o.CheckPeriod && s.open == nil
+}
+
+// change decides, and ends the term if it may not.
+func (s *subtask) change(ctx context.Context, edit func(*coord.SubtaskState)) bool {
+	err := s.rec.change(ctx, func(st *coord.SubtaskState) error {
+		edit(st)
+		return nil
+	})
+	if err != nil {
+		s.term.failed(err)
+		return false
+	}
+	s.term.touch()
+	return true
+}
+
+// fail makes the subtask FAILED until an operator acts. Rows that are encoded already are still committed: their log may be gone.
+func (s *subtask) fail(ctx context.Context, f *omsyncpb.Fault) {
+	s.term.log.Error("subtask failed", "table", s.task.name(), "partition", s.pid, "code", f.GetCode(), "reason", f.GetReason(), "hint", f.GetHint())
+	s.detach("failed: "+f.GetReason(), false)
+	s.roll = s.open != nil
+	s.assigned = false
+	s.change(ctx, func(st *coord.SubtaskState) {
+		if st.Status != coord.Success {
+			st.Status, st.Code, st.Reason, st.Hint = coord.Failed, f.GetCode(), f.GetReason(), f.GetHint()
+		}
+	})
+	s.nudge()
+}
+
+// reassign looks for a collector anew.
+func (s *subtask) reassign(ctx context.Context, why string) {
+	s.term.log.Warn("subtask is reassigned", "table", s.task.name(), "partition", s.pid, "reason", why)
+	s.detach(why, false)
+	s.roll = s.open != nil
+	s.assigned, s.again = false, time.Time{}
+	s.setStalled(&omsyncpb.Fault{Code: codeNoCollector, Reason: why})
+	st := s.rec.get()
+	if st.Status == coord.Running {
+		s.tried = time.Now() // one that was assigned and never came counts as waiting
+	}
+	if st.Status != coord.Reassigning {
+		s.change(ctx, func(st *coord.SubtaskState) { st.Status = coord.Reassigning })
+	}
+	s.nudge()
+}
+
+// detach ends the present attachment; the collector may come back with a new one.
+func (s *subtask) detach(why string, gone bool) {
+	s.mu.Lock()
+	s.queue, s.queued, s.plan, s.live.link = nil, 0, nil, nil
+	s.mu.Unlock()
+	s.schema = time.Time{}
+	if s.att == nil {
+		return
+	}
+	s.att.link.refuse(s.key(), s.att.id, gone, why)
+	s.att.link.forget(s)
+	s.att = nil
+}
+
+// drop throws away what is spooled and not being committed.
+func (s *subtask) drop(ctx context.Context) {
+	if s.open != nil {
+		s.open.drop(ctx, s.com)
+		s.open = nil
+	}
+	s.roll = false
+}
+
+// quit is the end of the goroutine: the job is over first, so that no writer outlives the term.
+func (s *subtask) quit(ctx context.Context) {
+	for s.perform(ctx); s.job != nil || s.aside != nil; s.perform(ctx) {
+		for _, j := range []*job{s.job, s.aside} {
+			if j != nil {
+				j.cancel()
+			}
+		}
+		<-s.wake
+	}
+	if s.att != nil {
+		s.att.link.forget(s)
+		s.att = nil
+	}
+	for _, o := range s.ops {
+		o.done <- context.Cause(ctx)
+	}
+	s.ops = nil
+	s.drop(ctx)
+	s.left()
+}
+
+// drain commits what is open, then closes the channel it returns (docs/design.md §3: SIGTERM).
+func (s *subtask) drain() <-chan struct{} {
+	done := make(chan struct{})
+	s.post(func(context.Context) {
+		s.detach("the synctool stops", false)
+		s.roll = s.open != nil
+		s.leaving = done
+		if s.job != nil && (s.job.kind == jobRecover || s.job.kind == jobAssign) {
+			s.job.cancel()
+		}
+		if s.aside != nil {
+			s.aside.cancel()
+		}
+	})
+	return done
+}
+
+func (s *subtask) left() {
+	if s.leaving != nil {
+		select {
+		case <-s.leaving:
+		default:
+			close(s.leaving)
+		}
+	}
+}
+
+// ask has do run when no job is in the way, and returns its error.
+func (s *subtask) ask(ctx context.Context, do func(context.Context) error) error {
+	o := &operation{do: do, done: make(chan error, 1)}
+	s.post(func(ctx context.Context) {
+		if ctx.Err() != nil {
+			o.done <- context.Cause(ctx)
+			return
+		}
+		s.ops = append(s.ops, o)
+		if s.job != nil && !s.job.decided.Load() {
+			s.job.cancel()
+		}
+	})
+	select {
+	case err := <-o.done:
+		return err
+	case <-s.ended:
+		return errTermOver
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *subtask) operate(ctx context.Context) {
+	ops := s.ops
+	s.ops = nil
+	for _, o := range ops {
+		o.done <- o.do(ctx)
+	}
+	if len(ops) > 0 {
+		s.nudge()
+	}
+}
