@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+	"google.golang.org/grpc"
+
+	"omsync/daemon/process"
+	"omsync/rpc/client"
+	"omsync/tui/ctl"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := ctl.Main(ctx, os.Args[1:], ctl.Env{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Terminal:  term.IsTerminal(int(os.Stdin.Fd())),
+		Now:       time.Now,
+		ConfFiles: confFiles(),
+		Dial:      func(addr string) (*grpc.ClientConn, error) { return client.Dial(addr, client.Options{}) },
+		Cluster:   zooKeeper{},
+		Version:   process.Version(),
+	})
+	stop()
+	os.Exit(code)
+}
+
+// confFiles are the places of synctool.properties: below the working directory, and beside the package's bin/.
+func confFiles() []string {
+	files := []string{filepath.Join("conf", "synctool.properties")}
+	if exe, err := os.Executable(); err == nil {
+		files = append(files, filepath.Join(filepath.Dir(exe), "..", "conf", "synctool.properties"))
+	}
+	return files
+}
