@@ -201,4 +201,3 @@ func (c *Collector) health(context.Context) []string {
 	}
 	return out
 }
-

@@ -52,8 +52,7 @@ type toolSub struct {
 	ended     bool
 	rows      [][]byte // committed, of the present generation
 	scanned   int      // of these, by the scan
-	counters  omsyncpb.Counters
-	renewed   int // generations begun
+	renewed   int      // generations begun
 
 	link    *toolLink
 	id      uint64
@@ -358,7 +357,6 @@ func (f *fakeTool) commitLocked(s *toolSub) {
 		}
 		s.done = s.done || b.GetSnapshotEnd()
 		s.ended = s.ended || b.GetEnd()
-		addCounters(&s.counters, b.GetDelta())
 	}
 	s.open = nil
 	f.publish(s)
@@ -430,7 +428,7 @@ func (f *fakeTool) sub(pid uint32) toolSub {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s := f.subs[pid]; s != nil {
-		return *s //nolint:govet // a copy for reading
+		return *s
 	}
 	return toolSub{}
 }
