@@ -126,7 +126,7 @@ func TestSynctoolRefusals(t *testing.T) {
 		"time zone":     {ok + "dest.time_zone=Mars/Olympus\n", "not a time zone"},
 		"dialect":       {ok + "dest.csv_dialect=excel\n", "not one of upstream, standard"},
 		"bad escape":    {ok + "user=\\u00zz\n", "synctool.properties"},
-		"cluster name":  {ok + "cluster.name=a/b\n", "other characters"},
+		"cluster name":  {ok + "cluster.name=a/b\n", "only letters"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

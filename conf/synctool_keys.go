@@ -29,7 +29,7 @@ func synctoolKeys(s *Synctool) keys {
 			Help: "ZooKeeper session time-out. A standby synctool takes over after about this long."},
 		{Name: "cluster.name", set: func(v string) error {
 			if !clusterName.MatchString(v) {
-				return fmt.Errorf("%q has other characters than letters, digits, _ and .", v)
+				return fmt.Errorf("%q may hold only letters, digits, dots and underscores", v)
 			}
 			s.Cluster = v
 			return nil

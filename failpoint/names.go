@@ -54,12 +54,3 @@ var Names = []string{
 	"synctool/recover", // before a pending segment is recovered
 	"synctool/sweep",   // before a stage file is swept
 }
-
-func known(name string) bool {
-	for _, n := range Names {
-		if n == name {
-			return true
-		}
-	}
-	return false
-}

@@ -192,7 +192,7 @@ func (c *Collector) health(context.Context) []string {
 	if !standing.Registered {
 		out = append(out, "not registered in ZooKeeper")
 	}
-	if l, err, _ := c.up.state(); l == nil && standing.State == coord.Active && err != nil {
+	if l, _, err := c.up.state(); l == nil && standing.State == coord.Active && err != nil {
 		out = append(out, "no stream to the synctool: "+err.Error())
 	}
 	out = append(append(out, c.checks.problems()...), c.reg.problems()...)

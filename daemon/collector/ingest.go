@@ -164,17 +164,17 @@ func (u *uplink) set(l *link, err error) {
 	u.changed = make(chan struct{})
 }
 
-// state is the present link, nil with the reason when there is none, and what is closed at the next change.
-func (u *uplink) state() (*link, error, <-chan struct{}) {
+// state is the present link, what is closed at the next change, and why there is no link when it is nil.
+func (u *uplink) state() (*link, <-chan struct{}, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.now, u.err, u.changed
+	return u.now, u.changed, u.err
 }
 
 // wait returns a link that is up and is not the given one.
 func (u *uplink) wait(ctx context.Context, but *link) (*link, error) {
 	for {
-		l, _, changed := u.state()
+		l, changed, _ := u.state()
 		if l != nil && l != but && l.ctx.Err() == nil {
 			return l, nil
 		}

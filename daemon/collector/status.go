@@ -37,7 +37,7 @@ func (c *Collector) statusPage(w io.Writer) {
 		state = "not known yet"
 	}
 	fmt.Fprintf(w, "collector %s, instance %s, %s, registered %t\n", c.o.Endpoint, c.instance, state, standing.Registered)
-	if l, err, _ := c.up.state(); l != nil {
+	if l, _, err := c.up.state(); l != nil {
 		fmt.Fprintf(w, "streams to the synctool at %s\n", l.address)
 	} else {
 		fmt.Fprintf(w, "no stream to a synctool: %v\n", err)

@@ -43,8 +43,8 @@ type subtask struct {
 	tail      uint64
 	recordCnt uint64
 	leader    bool
-	asked     error // of the last question to the tablet
-	attention backoff
+	asked     error   // of the last question to the tablet
+	attention backoff // nextAttention
 }
 
 func newSubtask(c *Collector, dir string, st stored) *subtask {
@@ -130,7 +130,7 @@ func (s *subtask) run(ctx context.Context) {
 		if s.troubled(t) {
 			but = l
 		} else if !rested {
-			_ = s.rest(ctx, l, s.attention.next(), t.fault.GetReason()) // ctx is looked at above
+			_ = s.rest(ctx, l, s.nextAttention(), t.fault.GetReason()) // ctx is looked at above
 		}
 	}
 }
@@ -184,7 +184,7 @@ func (s *subtask) tell(a *attach, t *trouble) error {
 		s.enter("failed")
 		<-a.ctx.Done()
 	} else { // attached all the while, so that the trouble is seen; the next attach begins anew from the committed point
-		_ = pause(a.ctx, s.c.o.Clock, s.attention.next(), nil) // a.ctx is looked at below
+		_ = pause(a.ctx, s.c.o.Clock, s.nextAttention(), nil) // a.ctx is looked at below
 	}
 	cause := context.Cause(a.ctx)
 	var no *refusal
@@ -206,10 +206,17 @@ func (s *subtask) troubled(t *trouble) (ended bool) {
 	return false
 }
 
+// nextAttention is how long to leave what is in the way alone; each time longer, until the committed point moves.
+func (s *subtask) nextAttention() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attention.next()
+}
+
 // rest waits before the next attach, or for another link.
 func (s *subtask) rest(ctx context.Context, l *link, d time.Duration, why string) error {
 	defer s.waits(why)()
-	now, _, changed := s.c.up.state()
+	now, changed, _ := s.c.up.state()
 	if now != l {
 		return nil
 	}

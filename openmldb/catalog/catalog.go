@@ -130,6 +130,9 @@ func (c *Catalog) Run(ctx context.Context) error {
 	return all.Wait()
 }
 
+// soon is when something is looked at again that could not be read, or not yet.
+const soon = 200 * time.Millisecond
+
 func (c *Catalog) follow(ctx context.Context, s section) {
 	told := false
 	for ctx.Err() == nil {
@@ -142,7 +145,7 @@ func (c *Catalog) follow(ctx context.Context, s section) {
 				c.o.Logger.Warn("can not read "+s.what+" from ZooKeeper", "err", err)
 				told = true
 			}
-			changes, again = nil, 200*time.Millisecond
+			changes, again = nil, soon
 		default:
 			told = false
 		}

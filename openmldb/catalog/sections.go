@@ -72,7 +72,7 @@ func (c *Catalog) followNames(ctx context.Context) ([]<-chan struct{}, time.Dura
 	if err != nil {
 		return nil, 0, err
 	}
-	names := map[string]string{}
+	names, unset := map[string]string{}, false
 	for _, n := range children {
 		b, _, err := c.zk.Get(ctx, path.Join(c.at("map/names"), n))
 		if errors.Is(err, zkconn.ErrNoNode) {
@@ -80,6 +80,10 @@ func (c *Catalog) followNames(ctx context.Context) ([]<-chan struct{}, time.Dura
 		}
 		if err != nil {
 			return nil, 0, err
+		}
+		if len(b) == 0 { // made, its value is still to come
+			unset = true
+			continue
 		}
 		names[n] = string(b)
 	}
@@ -91,7 +95,10 @@ func (c *Catalog) followNames(ctx context.Context) ([]<-chan struct{}, time.Dura
 		return true
 	})
 	again := time.Duration(0)
-	if len(names) > 0 {
+	switch {
+	case unset:
+		again = soon
+	case len(names) > 0:
 		again = c.o.Refresh
 	}
 	return []<-chan struct{}{changed, moved}, again, nil

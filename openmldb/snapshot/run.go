@@ -65,14 +65,6 @@ func (r *run) first(from []byte) (bool, error) {
 	return r.advance()
 }
 
-// next steps to the next entry.
-func (r *run) next() (bool, error) {
-	if r.block.next() {
-		return r.take()
-	}
-	return r.advance()
-}
-
 // advance goes on when the block is used up.
 func (r *run) advance() (bool, error) {
 	for !r.done {

@@ -264,12 +264,6 @@ func (l *link) enter() bool {
 	return true
 }
 
-func (l *link) usable() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ready
-}
-
 // cut breaks the connections to servers.
 func (l *link) cut() {
 	l.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 )
 
 // OverError says that a reservation did not fit. Its text names the conf key to change.
@@ -24,18 +23,25 @@ type Budget struct {
 	cap    int64
 	key    string
 	parent *Budget
-	used   atomic.Int64
+	tree   *tree
+	used   int64 // under tree.mu
+}
 
+// tree is shared by a Budget and all below it: a reservation counts on every level or on none, and nobody sees it half done.
+type tree struct {
 	mu    sync.Mutex
 	freed chan struct{} // closed at the next Release; nil while nobody waits
 }
 
 // New returns a Budget of max bytes; key is the conf key that sets max.
-func New(max int64, key string) *Budget { return &Budget{cap: max, key: key} }
+func New(max int64, key string) *Budget { return &Budget{cap: max, key: key, tree: &tree{}} }
 
 // Child returns a Budget of max bytes whose reservations count in b too.
 func (b *Budget) Child(max int64, key string) *Budget {
-	return &Budget{cap: max, key: key, parent: b}
+	if b == nil {
+		return New(max, key)
+	}
+	return &Budget{cap: max, key: key, parent: b, tree: b.tree}
 }
 
 // Reserve takes n bytes or returns an *OverError and takes nothing.
@@ -43,28 +49,44 @@ func (b *Budget) Reserve(n int64) error {
 	if b == nil || n <= 0 {
 		return nil
 	}
-	for {
-		used := b.used.Load()
-		if used+n > b.cap {
-			return &OverError{Key: b.key, Cap: b.cap, Used: used, Want: n}
-		}
-		if b.used.CompareAndSwap(used, used+n) {
-			break
+	b.tree.mu.Lock()
+	defer b.tree.mu.Unlock()
+	return b.reserve(n)
+}
+
+func (b *Budget) reserve(n int64) error {
+	for l := b; l != nil; l = l.parent {
+		if l.used+n > l.cap {
+			return &OverError{Key: l.key, Cap: l.cap, Used: l.used, Want: n}
 		}
 	}
-	if err := b.parent.Reserve(n); err != nil {
-		b.give(n)
-		return err
+	for l := b; l != nil; l = l.parent {
+		l.used += n
 	}
 	return nil
 }
 
-// Wait takes n bytes, waiting for others to release theirs. It fails at once when n can never fit, and with the context's error or the
-// last *OverError wrapped beside it when ctx ends first.
+// Try is Reserve; when it does not fit, freed is closed at the next release anywhere in the tree.
+func (b *Budget) Try(n int64) (freed <-chan struct{}, err error) {
+	if b == nil || n <= 0 {
+		return nil, nil
+	}
+	b.tree.mu.Lock()
+	defer b.tree.mu.Unlock()
+	if err = b.reserve(n); err == nil {
+		return nil, nil
+	}
+	if b.tree.freed == nil {
+		b.tree.freed = make(chan struct{})
+	}
+	return b.tree.freed, err
+}
+
+// Wait takes n bytes, waiting for others to release theirs. It fails at once when n can never fit, and with the context's error and the
+// last *OverError when ctx ends first.
 func (b *Budget) Wait(ctx context.Context, n int64) error {
 	for {
-		full := b.watch()
-		err := b.Reserve(n)
+		freed, err := b.Try(n)
 		if err == nil {
 			return nil
 		}
@@ -72,32 +94,11 @@ func (b *Budget) Wait(ctx context.Context, n int64) error {
 			return err
 		}
 		select {
-		case <-full.own:
-		case <-full.parent:
+		case <-freed:
 		case <-ctx.Done():
 			return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		}
 	}
-}
-
-type watched struct{ own, parent <-chan struct{} }
-
-// watch returns channels that close at the next release in b or in its parent. It is taken before the try, so none is missed.
-func (b *Budget) watch() watched {
-	w := watched{own: b.wake()}
-	if b.parent != nil {
-		w.parent = b.parent.wake()
-	}
-	return w
-}
-
-func (b *Budget) wake() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.freed == nil {
-		b.freed = make(chan struct{})
-	}
-	return b.freed
 }
 
 // Release gives n reserved bytes back.
@@ -105,19 +106,16 @@ func (b *Budget) Release(n int64) {
 	if b == nil || n <= 0 {
 		return
 	}
-	b.give(n)
-	b.parent.Release(n)
-}
-
-func (b *Budget) give(n int64) {
-	if b.used.Add(-n) < 0 {
-		panic("budget: released more than was reserved")
+	b.tree.mu.Lock()
+	defer b.tree.mu.Unlock()
+	for l := b; l != nil; l = l.parent {
+		if l.used -= n; l.used < 0 {
+			panic("budget: released more than was reserved")
+		}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.freed != nil {
-		close(b.freed)
-		b.freed = nil
+	if b.tree.freed != nil {
+		close(b.tree.freed)
+		b.tree.freed = nil
 	}
 }
 
@@ -126,9 +124,21 @@ func (b *Budget) Left() int64 {
 	if b == nil {
 		return 1<<63 - 1
 	}
-	return max(0, min(b.cap-b.used.Load(), b.parent.Left()))
+	b.tree.mu.Lock()
+	defer b.tree.mu.Unlock()
+	left := int64(1<<63 - 1)
+	for l := b; l != nil; l = l.parent {
+		left = min(left, l.cap-l.used)
+	}
+	return max(0, left)
 }
 
-// Used is the number of bytes in flight, Cap the most there may be.
-func (b *Budget) Used() int64 { return b.used.Load() }
-func (b *Budget) Cap() int64  { return b.cap }
+// Used is the number of bytes in flight.
+func (b *Budget) Used() int64 {
+	b.tree.mu.Lock()
+	defer b.tree.mu.Unlock()
+	return b.used
+}
+
+// Cap is the most bytes there may be in flight.
+func (b *Budget) Cap() int64 { return b.cap }

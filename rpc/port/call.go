@@ -153,7 +153,19 @@ func (p *pacedStream) RecvMsg(m any) error {
 	in := p.guard.claim(n)
 	p.in = in
 	p.mu.Unlock()
-	return exhausted(in.Wait(p.ctx, n-in.Held())) // what the guard lets in for nothing is little
+	if p.guard == nil {
+		return nil
+	}
+	held := in.Held()
+	rest := n - held // what the guard let in for nothing
+	if rest <= 0 {
+		return nil
+	}
+	if err := p.guard.s.gate.wait(p.ctx, p.guard.inbound, held, rest); err != nil {
+		return exhausted(err)
+	}
+	in.Adopt(rest)
+	return nil
 }
 
 func (p *pacedStream) done() {

@@ -122,26 +122,7 @@ func TestStreamsWaitForRoom(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{Caps: Caps{ConnBytes: 3 << 20, ProcessBytes: 4 << 20}})
 	s.ingest.hold, s.ingest.got = make(chan struct{}), make(chan int, 10)
-	const size = 2500 << 10
-	var done sync.WaitGroup
-	for range 4 {
-		c := omsyncpb.NewIngestClient(grpcTo(t, s.addr))
-		done.Go(func() {
-			// Some wait for each other and are closed to make room; as a collector does, they send again.
-			eventually(t, func() bool {
-				st, err := c.Stream(t.Context(), grpc.WaitForReady(true))
-				if err != nil {
-					return false
-				}
-				defer st.CloseSend()
-				if st.Send(&omsyncpb.CollectorMessage{Body: &omsyncpb.CollectorMessage_Batch{Batch: &omsyncpb.Batch{Rows: make([]byte, size)}}}) != nil {
-					return false
-				}
-				m, err := st.Recv()
-				return err == nil && m.GetCredit().GetBytes() == size
-			}, "a message never went through")
-		})
-	}
+	done := stream(t, s, 4, 2500<<10)
 	<-s.ingest.got
 	select {
 	case <-s.ingest.got:
@@ -155,39 +136,46 @@ func TestStreamsWaitForRoom(t *testing.T) {
 	done.Wait()
 }
 
+// stream sends a batch of size bytes on each of n connections until it is answered. Some of them wait for each other and are closed to make
+// room; as a collector does, they send again.
+func stream(t *testing.T, s *running, n, size int) *sync.WaitGroup {
+	var done sync.WaitGroup
+	for range n {
+		c := omsyncpb.NewIngestClient(grpcTo(t, s.addr))
+		done.Go(func() {
+			eventually(t, func() bool {
+				st, err := c.Stream(t.Context(), grpc.WaitForReady(true))
+				if err != nil {
+					return false
+				}
+				defer st.CloseSend()
+				if st.Send(&omsyncpb.CollectorMessage{Body: &omsyncpb.CollectorMessage_Batch{Batch: &omsyncpb.Batch{Rows: make([]byte, size)}}}) != nil {
+					return false
+				}
+				m, err := st.Recv()
+				return err == nil && m.GetCredit().GetBytes() == uint64(size)
+			}, "a message never went through")
+		})
+	}
+	return &done
+}
+
 // However much the streams have under way, a small call still finds room: an operator must be able to look.
 func TestStreamsLeaveRoomForSmallCalls(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{Caps: Caps{ConnBytes: 3 << 20, ProcessBytes: 4 << 20}})
-	s.ingest.hold, s.ingest.got = make(chan struct{}), make(chan int, 100)
+	s.ingest.hold, s.ingest.got = make(chan struct{}), make(chan int, 1000)
 	g := grpcTo(t, s.addr)
-	var streams []omsyncpb.Ingest_StreamClient
-	for range 8 { // three or four are inside, the others wait
-		st, err := omsyncpb.NewIngestClient(grpcTo(t, s.addr)).Stream(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := st.Send(&omsyncpb.CollectorMessage{Body: &omsyncpb.CollectorMessage_Batch{Batch: &omsyncpb.Batch{Rows: make([]byte, 800<<10)}}}); err != nil {
-			t.Fatal(err)
-		}
-		streams = append(streams, st)
-	}
-	for range 3 {
-		<-s.ingest.got
-	}
+	done := stream(t, s, 8, 800<<10) // two to four are inside, the others wait
+	<-s.ingest.got
+	eventually(t, func() bool { return s.InFlight() > 2500<<10 }, "the room is never full")
 	for _, cc := range []grpc.ClientConnInterface{g, baiduTo(t, s.addr)} {
 		if _, err := send(t.Context(), cc, strings.Repeat("x", 50<<10)); err != nil {
 			t.Error(err)
 		}
 	}
 	close(s.ingest.hold)
-	for _, st := range streams {
-		if _, err := st.Recv(); err != nil {
-			t.Error(err)
-		}
-		st.CloseSend()
-		st.Recv()
-	}
+	done.Wait()
 }
 
 func TestMaxConnectionsMakesRoomFromSilentOnes(t *testing.T) {

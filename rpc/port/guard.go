@@ -90,7 +90,7 @@ func (g *guard) take(n int64) error {
 		held := g.taken
 		g.mu.Unlock()
 		ctx, cancel := context.WithTimeout(g.life, g.s.opts.Caps.StallTimeout)
-		err = g.s.gate.wait(ctx, g, held, n)
+		err = g.s.gate.wait(ctx, g.inbound, held, n)
 		cancel()
 	}
 	if err != nil {

@@ -133,7 +133,9 @@ func TestRestart(t *testing.T) {
 	if err := w.Tear(big, 5000); err != nil {
 		t.Fatal(err)
 	}
-	w = open(t, dir, Options{})
+	if w = open(t, dir, Options{}); w.File() != 1 {
+		t.Fatalf("a last file without a whole record must be used again, not %d", w.File())
+	}
 	if err := w.Append(vectorEntry()); err != nil {
 		t.Fatal(err)
 	}

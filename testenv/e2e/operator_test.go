@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -169,7 +170,7 @@ func TestBadConf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() }) // after the subtests, which run when this function has returned
 	_, taken, _ := net.SplitHostPort(l.Addr().String())
 	for name, c := range map[string]struct {
 		command string
@@ -192,7 +193,9 @@ func TestBadConf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), filepath.Join(bin, c.command), c.args...)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, filepath.Join(bin, c.command), c.args...)
 			cmd.Dir = dir
 			out, err := cmd.CombinedOutput()
 			if code := cmd.ProcessState.ExitCode(); code != c.code {

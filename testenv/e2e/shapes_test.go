@@ -40,7 +40,7 @@ func shapes() []shape {
 	short.Mix.Expired = 0.1
 	var out []shape
 	for mode := range 3 {
-		out = append(out, shape{name: fmt.Sprintf("mode%d", mode), mode: mode, load: usual, least: 500})
+		out = append(out, shape{name: fmt.Sprintf("mode%d", mode), mode: mode, load: usual, least: 300}) // mode 1 has what came after its beginning
 	}
 	return append(out,
 		shape{name: "standard", mode: 2, load: usual, dialect: ledger.Standard, least: 500},
@@ -54,7 +54,7 @@ func shapes() []shape {
 			_, err := t.Leader(0).GC()
 			k.must(err)
 		}, least: 300},
-		shape{name: "puttime", mode: 1, load: usual, spec: func(s *tabletsim.Spec) { s.Indexes = s.Indexes[1:] }, least: 500},
+		shape{name: "puttime", mode: 1, load: usual, spec: func(s *tabletsim.Spec) { s.Indexes = s.Indexes[1:] }, least: 300},
 		shape{name: "drift", mode: 2, load: usual, prepare: func(k *kit, t *cluster.Table) {
 			t.Leader(0).DriftOffset(700)
 			k.snapshots(t)

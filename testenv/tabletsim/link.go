@@ -182,7 +182,7 @@ func (p *Partition) Detach(f *Partition) {
 // Quiet waits until no call is under way any more (after Follow none begins) and the followers have everything.
 func (p *Partition) Quiet(ctx context.Context) error {
 	p.life.Lock()
-	p.life.Unlock() //nolint:staticcheck // the critical section is the wait itself
+	p.life.Unlock() //lint:ignore SA2001 the critical section is the wait itself
 	return p.Synced(ctx)
 }
 

@@ -36,8 +36,6 @@ type snapshot struct {
 // result is the ledgers' word on all tables.
 type result = ledger.Result
 
-const partitions = 4
-
 // tables are served from what real tablets left: 102 has four indexes, and rows in snapshot and log; 112 has no snapshot in one partition, logs that
 // were trimmed, a restart, a torn tail.
 var tables = []struct {
