@@ -186,7 +186,7 @@ func TestBadConf(t *testing.T) {
 		"no port":         {"synctool", []string{"--conf=" + file("b", "zookeeper.cluster=z:1\nzookeeper.root_path=/x\nsync_task.progress_path=/tmp/p\n")}, 2, []string{"server.port", "required"}},
 		"unknown key":     {"synctool", []string{"--conf=" + file("c", "server.port=1\nzookeeper.cluster=z:1\nzookeeper.root_path=/x\nsync_task.progres_path=/tmp/p\n")}, 2, []string{"sync_task.progres_path", "sync_task.progress_path"}},
 		"port taken":      {"synctool", []string{"--conf=" + file("d", "server.host=127.0.0.1\nserver.port="+taken+"\nzookeeper.cluster=127.0.0.1:1\nzookeeper.root_path=/x\nlog.dir=\nsync_task.progress_path="+dir+"/p\n")}, 3, []string{taken}},
-		"collector port":  {"data_collector", []string{"--endpoint=127.0.0.1:" + taken, "--zk_cluster=127.0.0.1:1", "--openmldb_log_dir=", "--collector_datadir=" + dir + "/d"}, 3, []string{taken}},
+		"collector port":  {"data_collector", []string{"--endpoint=127.0.0.1:" + taken, "--zk_cluster=127.0.0.1:1", "--openmldb_log_dir=", "--collector_datadir=" + dir + "/data"}, 3, []string{taken}},
 		"check, all well": {"synctool", []string{"--check-config", "--conf=" + file("e", "server.port=8848\nzookeeper.cluster=z:1\nzookeeper.root_path=/x\nsync_task.progress_path=/tmp/p\n")}, 0, nil},
 		"version":         {"data_collector", []string{"--version"}, 0, []string{"omsync"}},
 		"help":            {"synctool", []string{"--help"}, 0, []string{"--conf", "--check-config"}},

@@ -76,7 +76,7 @@ func shapes() []shape {
 			k.must(t.AddIndex(k.ctx, tabletsim.Index{Name: "late", Columns: []string{"k2", "k"}, TsColumn: "ts"}))
 		}, least: 500},
 		shape{name: "big", mode: 2, load: big, least: 300},
-		shape{name: "empty", mode: 2, load: load.Options{Mix: load.Usual, Keys: 1}, spec: func(s *tabletsim.Spec) { s.Partitions = 5 }, least: 300},
+		shape{name: "empty", mode: 2, load: load.Options{Mix: load.Usual, Keys: 1}, spec: func(s *tabletsim.Spec) { s.Partitions = 5 }, least: 200},
 		shape{name: "trim", mode: 2, load: usual, during: func(k *kit, t *cluster.Table) {
 			for range 3 {
 				k.write(t, 400, usual)
