@@ -192,6 +192,15 @@ func (t *Task) Holds(ctx context.Context) error {
 	})
 }
 
+// Committed is the number of rows in the destination's files, of an ended task too.
+func (t *Task) Committed(ctx context.Context) (rows uint64, err error) {
+	states, err := t.states(ctx)
+	for _, st := range states {
+		rows += st.Counters.Rows
+	}
+	return rows, err
+}
+
 // states reads the subtasks' nodes, or the record that is left of an ended task.
 func (t *Task) states(ctx context.Context) (map[uint32]coord.SubtaskState, error) {
 	ours := path.Join(t.scene.Cluster.Root(), "sync_tool/omsync")

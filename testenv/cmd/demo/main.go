@@ -25,7 +25,7 @@ func parse(args []string, out io.Writer) (conf, error) {
 	var c conf
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
 	f.SetOutput(out)
-	f.IntVar(&c.rows, "rows", 200_000, "rows to write, over both tables")
+	f.IntVar(&c.rows, "rows", 200_000, "rows to export, over both tables")
 	f.StringVar(&c.dir, "dir", "", "directory for tablets, daemons and files; kept. Default: a temporary one, removed when all is well")
 	f.BoolVar(&c.plain, "plain", false, "print progress and end by itself, on a terminal too")
 	f.DurationVar(&c.timeout, "timeout", 10*time.Minute, "give up after this long")

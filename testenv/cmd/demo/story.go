@@ -141,7 +141,7 @@ func (d *demo) table(i int, name string, fixture []string, fixtures, dir string)
 			return err
 		}
 	}
-	w, err := load.New(t, load.Options{Mix: load.Usual, Seed: uint64(i + 1), Writers: 4, Rate: float64(d.c.rows) / 40, Keys: 2000})
+	w, err := load.New(t, load.Options{Mix: load.Usual, Seed: uint64(i + 1), Writers: 4, Rate: float64(d.c.rows) / 30, Keys: 2000})
 	if err != nil {
 		return err
 	}
@@ -190,14 +190,14 @@ func (d *demo) act(ctx context.Context, rest func()) (*result, error) {
 			return nil, err
 		}
 	}
-	if err := d.written(ctx, 1); err != nil {
-		return nil, err
-	}
 	full, endless := d.tasks[0], d.tasks[1]
 	if err := full.Ended(ctx); err != nil {
 		return nil, err
 	}
 	d.a.Event("%s (mode 0) has reached SUCCESS and is gone", full.Name())
+	if err := d.exported(ctx); err != nil {
+		return nil, err
+	}
 	rest()
 	if err := endless.Holds(ctx); err != nil {
 		return nil, err
@@ -248,6 +248,21 @@ func (d *demo) committed(ctx context.Context) (rows uint64, err error) {
 func (d *demo) written(ctx context.Context, share float64) error {
 	return daemons.Until(ctx, "rows are written", 50*time.Millisecond, func(context.Context) (bool, error) {
 		return float64(d.puts()) >= share*float64(d.c.rows), nil
+	})
+}
+
+// exported waits until the files of both tables hold as many rows as were asked for.
+func (d *demo) exported(ctx context.Context) error {
+	return daemons.Until(ctx, "enough rows are exported", 50*time.Millisecond, func(ctx context.Context) (bool, error) {
+		var rows uint64
+		for _, t := range d.tasks {
+			n, err := t.Committed(ctx)
+			if err != nil {
+				return false, err
+			}
+			rows += n
+		}
+		return rows >= uint64(d.c.rows), nil
 	})
 }
 
