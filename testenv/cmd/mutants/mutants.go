@@ -34,7 +34,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "touches-dropped", file: "daemon/collector/handoff/plan.go",
-		old: "max(touched.lastAt(ts), p.all.lastAt(ts)) < index", new: "p.all.lastAt(ts) < index",
+		old: "max(touched.lastAt(ts), p.all.lastAt(ts)) < index", new: "max(touched.lastAt(ts)&0, p.all.lastAt(ts)) < index",
 		pkg: "./daemon/collector/handoff", test: "TestRule",
 		because: "a put that was deleted before z is not exported",
 	},
@@ -90,7 +90,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "pending-forgotten", file: "daemon/synctool/recovery.go",
-		old: "	if st.Pending != nil {\n		err :=", new: "	if st.Pending != nil && st.Status != coord.Failed {\n		err :=",
+		old: "	if st.Pending != nil {\n		err :=", new: "	if st.Pending != nil && st.Status != \"FAILED\" {\n		err :=",
 		pkg: "./daemon/synctool", test: "TestRestartRecoversFailedPending",
 		because: "a new leader settles every pending segment, whatever the subtask's status",
 	},
