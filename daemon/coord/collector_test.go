@@ -131,10 +131,7 @@ func TestQuickRestart(t *testing.T) {
 	z := zkserver.ForTest(t)
 	rec := CollectorRecord{Endpoint: "10.0.0.1:9500", Host: "10.0.0.1", DataDir: "/a"}
 	// The dead one: its session goes on for half a minute.
-	conn := zkconn.Open(zkconn.Options{Servers: []string{z.Proxy.Addr()}, SessionTimeout: 30 * time.Second})
-	done := make(chan error, 1)
-	go func() { done <- conn.Run(context.Background()) }()
-	t.Cleanup(func() { must(t, conn.Close()); must(t, <-done) })
+	conn := patient(t, z.Proxy.Addr())
 	dead := register(t, New(conn, root, Options{}), rec)
 	eventually(t, "registration", func() bool { return dead.standing().Registered })
 	before := conn.Session().ID
@@ -156,12 +153,21 @@ func TestQuickRestart(t *testing.T) {
 	}
 }
 
+// patient is a connection whose session outlives any pause of a busy machine.
+func patient(t *testing.T, addr string) *zkconn.Conn {
+	conn := zkconn.Open(zkconn.Options{Servers: []string{addr}, SessionTimeout: 30 * time.Second})
+	done := make(chan error, 1)
+	go func() { done <- conn.Run(context.Background()) }()
+	t.Cleanup(func() { must(t, conn.Close()); must(t, <-done) })
+	return conn
+}
+
 // TestForeignEndpoint: an endpoint that an upstream collector, or one with another data directory, holds is waited for.
 func TestForeignEndpoint(t *testing.T) {
 	t.Parallel()
 	z := zkserver.ForTest(t)
 	ctx := limit(t)
-	first := register(t, session(t, z.Addr()), CollectorRecord{Endpoint: "10.0.0.1:9500", Host: "10.0.0.1", DataDir: "/a"})
+	first := register(t, New(patient(t, z.Addr()), root, Options{}), CollectorRecord{Endpoint: "10.0.0.1:9500", Host: "10.0.0.1", DataDir: "/a"})
 	eventually(t, "registration", func() bool { return first.standing().Registered })
 	second := register(t, session(t, z.Addr()), CollectorRecord{Endpoint: "10.0.0.1:9500", Host: "10.0.0.1", DataDir: "/b"})
 	upstream := connect(t, z.Addr())

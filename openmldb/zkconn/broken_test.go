@@ -183,7 +183,7 @@ func TestMuteServerDoesNotBlock(t *testing.T) {
 	z := zkserver.ForTest(t)
 	c := open(t, Options{Servers: []string{z.Proxy.Addr()}, SessionTimeout: 10 * time.Second, OpTimeout: 300 * time.Millisecond})
 	ctx := limit(t)
-	must(t, c.MkdirAll(ctx, "/x"))
+	eventually(t, "the node", func() bool { return c.MkdirAll(ctx, "/x") == nil })
 	z.Proxy.Mute(true)
 	start := time.Now()
 	_, err := c.Set(ctx, "/x", []byte("1"), -1)

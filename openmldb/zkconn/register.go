@@ -72,11 +72,10 @@ func (r *Registration) Run(ctx context.Context) error {
 		if err == nil {
 			warned, attempt = "", 0
 			tell(true)
-			if again := r.rest(ctx, until, lease); again {
-				continue // a value to replace: the nodes are there
+			if !r.rest(ctx, until, lease) {
+				tell(false)
 			}
-			tell(false)
-			continue
+			continue // mostly a value of our own was replaced; a node that is gone is made again, or the error says why not
 		}
 		tell(false)
 		if errors.Is(err, ErrClosed) {
@@ -99,16 +98,15 @@ func (r *Registration) Run(ctx context.Context) error {
 	return nil
 }
 
-// rest waits for a reason to look again; true when only a value is to be replaced.
+// rest waits for a reason to look again; false when the session can no longer be relied on.
 func (r *Registration) rest(ctx context.Context, until <-chan struct{}, lease *Lease) bool {
 	select {
 	case <-until:
 	case <-r.wake:
-		return true
 	case <-lease.Lost():
 	case <-ctx.Done():
 	}
-	return false
+	return lease.Valid() && ctx.Err() == nil
 }
 
 // foreignError: the node belongs to somebody else, who is waited for.
