@@ -77,6 +77,10 @@ func (r *baseRows) Next() (row handoff.Row, err error) {
 	}
 	key := r.it.Key()
 	row.Key, row.Ts = key[:len(key)-8], r.it.Ts()
-	_, row.Hash, err = r.b.index.Row(r.it.Value())
-	return row, err
+	return row, nil
+}
+
+func (r *baseRows) Hash() (hash [16]byte, err error) {
+	_, hash, err = r.b.index.Row(r.it.Value())
+	return hash, err
 }

@@ -188,21 +188,32 @@ func (l *worldLog) Next() (Entry, error) {
 }
 
 // rowList is a checkpoint in memory.
-type rowList struct{ rows []Row }
+type rowList struct {
+	rows []sRow
+	now  sRow
+}
+
+// sRow is a row with what its value hashes to.
+type sRow struct {
+	Row
+	hash [16]byte
+}
 
 func (l *rowList) Next() (Row, error) {
 	if len(l.rows) == 0 {
 		return Row{}, io.EOF
 	}
-	r := l.rows[0]
+	l.now = l.rows[0]
 	l.rows = l.rows[1:]
-	return r, nil
+	return l.now.Row, nil
 }
+
+func (l *rowList) Hash() ([16]byte, error) { return l.now.hash, nil }
 
 func rowsOf(store map[place]stored) *rowList {
 	l := &rowList{}
 	for at, s := range store {
-		l.rows = append(l.rows, Row{Key: keyBytes(at.key), Ts: uint64(at.ts), Hash: hashOf(s.value)})
+		l.rows = append(l.rows, sRow{Row{Key: keyBytes(at.key), Ts: uint64(at.ts)}, hashOf(s.value)})
 	}
 	slices.SortFunc(l.rows, compareRows)
 	return l

@@ -41,14 +41,16 @@ type Log interface {
 
 // Row is a physical row of base index 0 in the checkpoint.
 type Row struct {
-	Key  []byte // as Entry.Key
-	Ts   uint64
-	Hash [16]byte
+	Key []byte // as Entry.Key
+	Ts  uint64
 }
 
 // Rows is all rows of base index 0 in the checkpoint, expired ones too, by key ascending, then ts descending.
 type Rows interface {
 	Next() (Row, error) // Key is valid until the next call; io.EOF behind the last row
+	// Hash is as Entry.Hash, of the row that Next returned last. It is asked for only where the log has a put with the row's key and ts: most
+	// rows of a large checkpoint are never decoded.
+	Hash() ([16]byte, error)
 }
 
 // Input is what a plan is made from.
@@ -87,7 +89,6 @@ type Plan struct {
 	Oldest   uint64 // p; math.MaxUint64 = no bound
 	Puts     uint64 // of base index 0 in the retained log ≤ z
 	Deletes  uint64 // that concern base index 0
-	Rows     uint64 // physical rows of S
 	Spilled  int    // temporary files written
 }
 
@@ -146,7 +147,8 @@ type planner struct {
 	row     Row // current row of S
 	key     []byte
 	haveRow bool
-	matched bool // a retained put of the current row was seen
+	matched bool      // a retained put of the current row was seen
+	hash    *[16]byte // of the current row, once asked for
 }
 
 // tail of a sorted item. Numbers are inverted so that larger ones come first; the deletes of a key come before its puts.
@@ -250,7 +252,10 @@ func (p *planner) join(ctx context.Context) error {
 				return err
 			}
 		}
-		same := p.haveRow && p.row.Ts == ts && bytes.Equal(p.row.Key, key) && bytes.Equal(p.row.Hash[:], tail[25:])
+		same, err := p.isRow(key, ts, tail[25:])
+		if err != nil {
+			return err
+		}
 		if same && !p.matched {
 			p.matched = true
 			p.plan.Oldest = min(p.plan.Oldest, index)
@@ -259,12 +264,27 @@ func (p *planner) join(ctx context.Context) error {
 			p.candidate(index, ts, c)
 		}
 	}
-	for p.haveRow {
+	for p.haveRow && p.plan.Oldest > 0 { // nothing lowers it further
 		if err := p.passRow(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isRow tells whether the current row of S is this put's.
+func (p *planner) isRow(key []byte, ts uint64, hash []byte) (bool, error) {
+	if !p.haveRow || p.row.Ts != ts || !bytes.Equal(p.row.Key, key) {
+		return false, nil
+	}
+	if p.hash == nil {
+		h, err := p.in.Rows.Hash()
+		if err != nil {
+			return false, err
+		}
+		p.hash = &h
+	}
+	return bytes.Equal(p.hash[:], hash), nil
 }
 
 // candidate takes a put that S lacks and nothing touches.
@@ -323,7 +343,7 @@ func (p *planner) passRow() error {
 }
 
 func (p *planner) nextRow() error {
-	p.matched = false
+	p.matched, p.hash = false, nil
 	if p.in.Rows == nil {
 		return nil
 	}
@@ -343,7 +363,6 @@ func (p *planner) nextRow() error {
 		}
 	}
 	p.row, p.haveRow = row, true
-	p.plan.Rows++
 	return nil
 }
 

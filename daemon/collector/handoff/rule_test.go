@@ -31,8 +31,8 @@ func delAll(index uint64, start, end uint64) Entry {
 	return Entry{Index: index, Op: DeleteAll, StartTs: start, EndTs: end}
 }
 
-func inS(key string, ts uint64, value int) Row {
-	return Row{Key: []byte(key), Ts: ts, Hash: hashOf(value)}
+func inS(key string, ts uint64, value int) sRow {
+	return sRow{Row{Key: []byte(key), Ts: ts}, hashOf(value)}
 }
 
 // TestRule has a case for each clause of the rule. Near is 10, the clock tolerance 100 ms.
@@ -42,7 +42,7 @@ func TestRule(t *testing.T) {
 	tests := []struct {
 		name     string
 		log      []Entry
-		rows     []Row // nil: no checkpoint
+		rows     []sRow // nil: no checkpoint
 		manifest uint64
 		ckptMs   int64
 		ttl      uint64
@@ -52,14 +52,14 @@ func TestRule(t *testing.T) {
 		expired  uint64
 	}{
 		{name: "no checkpoint: all live puts", log: []Entry{put(1, "a", 1, 1), put(2, "b", 1, 2)}, backlog: []uint64{1, 2}},
-		{name: "E: what the snapshot lacks", log: []Entry{put(1, "a", 1, 1), put(2, "b", 1, 2)}, rows: []Row{inS("a", 1, 1)}, backlog: []uint64{2}},
-		{name: "not in E: what the snapshot has", log: []Entry{put(1, "a", 1, 1)}, rows: []Row{inS("a", 1, 1)}},
-		{name: "E: the snapshot has another value at (key, ts)", log: []Entry{put(1, "a", 1, 1), put(2, "a", 1, 2)}, rows: []Row{inS("a", 1, 1)}, backlog: []uint64{2}},
-		{name: "E: the snapshot has the value at another ts", log: []Entry{put(1, "a", 1, 1), put(2, "a", 2, 1)}, rows: []Row{inS("a", 1, 1)}, backlog: []uint64{2}},
-		{name: "manifest.offset bounds nothing", log: []Entry{put(1, "a", 1, 1), put(2, "b", 1, 2)}, rows: []Row{inS("a", 1, 1)}, manifest: 999, backlog: []uint64{2}},
+		{name: "E: what the snapshot lacks", log: []Entry{put(1, "a", 1, 1), put(2, "b", 1, 2)}, rows: []sRow{inS("a", 1, 1)}, backlog: []uint64{2}},
+		{name: "not in E: what the snapshot has", log: []Entry{put(1, "a", 1, 1)}, rows: []sRow{inS("a", 1, 1)}},
+		{name: "E: the snapshot has another value at (key, ts)", log: []Entry{put(1, "a", 1, 1), put(2, "a", 1, 2)}, rows: []sRow{inS("a", 1, 1)}, backlog: []uint64{2}},
+		{name: "E: the snapshot has the value at another ts", log: []Entry{put(1, "a", 1, 1), put(2, "a", 2, 1)}, rows: []sRow{inS("a", 1, 1)}, backlog: []uint64{2}},
+		{name: "manifest.offset bounds nothing", log: []Entry{put(1, "a", 1, 1), put(2, "b", 1, 2)}, rows: []sRow{inS("a", 1, 1)}, manifest: 999, backlog: []uint64{2}},
 		{name: "touched by a later put of the same (key, ts)", log: []Entry{put(1, "a", 1, 1), put(2, "a", 1, 2)}, backlog: []uint64{2}},
 		{name: "an identical rewrite counts once", log: []Entry{put(1, "a", 1, 1), put(2, "a", 1, 1)}, backlog: []uint64{2}},
-		{name: "touched by a put whose value the snapshot has", log: []Entry{put(1, "a", 1, 2), put(2, "a", 1, 1)}, rows: []Row{inS("a", 1, 1)}},
+		{name: "touched by a put whose value the snapshot has", log: []Entry{put(1, "a", 1, 2), put(2, "a", 1, 1)}, rows: []sRow{inS("a", 1, 1)}},
 		{name: "another key or ts does not touch", log: []Entry{put(1, "a", 1, 1), put(2, "ab", 1, 2), put(3, "a", 2, 3)}, backlog: []uint64{1, 2, 3}},
 		{name: "touched by a delete of its key", log: []Entry{put(1, "a", 5, 1), del1(2, "a", all, 0)}},
 		{name: "an earlier delete does not touch", log: []Entry{del1(1, "a", all, 0), put(2, "a", 5, 1)}, backlog: []uint64{2}},
@@ -72,22 +72,22 @@ func TestRule(t *testing.T) {
 		{name: "expired at the pin", log: []Entry{put(1, "a", 50, 1), put(2, "a", 51, 2)}, ttl: 50, now: 100, backlog: []uint64{2}, expired: 1},
 		{name: "no ttl, no expiry", log: []Entry{put(1, "a", 50, 1)}, now: 1 << 40, backlog: []uint64{1}},
 
-		{name: "vanished: all three hold", log: []Entry{putAt(1, "x", 1, 9, 10), putAt(2, "a", 1, 1, 990)}, rows: []Row{inS("a", 1, 1)}, manifest: 2, ckptMs: 1000, vanished: 1},
-		{name: "vanished: S is empty, p has no bound", log: []Entry{putAt(1, "x", 1, 9, 10)}, rows: []Row{}, manifest: 1, ckptMs: 1000, vanished: 1},
-		{name: "vanished needs an index near p", log: []Entry{putAt(2, "a", 1, 1, 10), putAt(12, "x", 1, 8, 10), putAt(13, "y", 1, 9, 10)}, rows: []Row{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000,
+		{name: "vanished: all three hold", log: []Entry{putAt(1, "x", 1, 9, 10), putAt(2, "a", 1, 1, 990)}, rows: []sRow{inS("a", 1, 1)}, manifest: 2, ckptMs: 1000, vanished: 1},
+		{name: "vanished: S is empty, p has no bound", log: []Entry{putAt(1, "x", 1, 9, 10)}, rows: []sRow{}, manifest: 1, ckptMs: 1000, vanished: 1},
+		{name: "vanished needs an index near p", log: []Entry{putAt(2, "a", 1, 1, 10), putAt(12, "x", 1, 8, 10), putAt(13, "y", 1, 9, 10)}, rows: []sRow{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000,
 			backlog: []uint64{13}, vanished: 1},
-		{name: "vanished needs an index near manifest.offset", log: []Entry{putAt(12, "x", 1, 8, 10), putAt(13, "y", 1, 9, 10)}, rows: []Row{}, manifest: 2, ckptMs: 1000, backlog: []uint64{13}, vanished: 1},
-		{name: "vanished needs an old put time", log: []Entry{putAt(1, "x", 1, 8, 899), putAt(2, "y", 1, 9, 900)}, rows: []Row{}, manifest: 2, ckptMs: 1000, backlog: []uint64{2}, vanished: 1},
-		{name: "vanished needs a put time", log: []Entry{putAt(1, "x", 1, 8, all)}, rows: []Row{}, manifest: 2, ckptMs: 1000, backlog: []uint64{1}},
+		{name: "vanished needs an index near manifest.offset", log: []Entry{putAt(12, "x", 1, 8, 10), putAt(13, "y", 1, 9, 10)}, rows: []sRow{}, manifest: 2, ckptMs: 1000, backlog: []uint64{13}, vanished: 1},
+		{name: "vanished needs an old put time", log: []Entry{putAt(1, "x", 1, 8, 899), putAt(2, "y", 1, 9, 900)}, rows: []sRow{}, manifest: 2, ckptMs: 1000, backlog: []uint64{2}, vanished: 1},
+		{name: "vanished needs a put time", log: []Entry{putAt(1, "x", 1, 8, all)}, rows: []sRow{}, manifest: 2, ckptMs: 1000, backlog: []uint64{1}},
 		{name: "vanished needs a checkpoint", log: []Entry{putAt(1, "x", 1, 8, 10)}, manifest: 2, ckptMs: 1000, backlog: []uint64{1}},
-		{name: "p is 0 when one row is not in the retained log", log: []Entry{putAt(11, "x", 1, 8, 10), putAt(12, "a", 1, 1, 10)}, rows: []Row{inS("a", 1, 1), inS("b", 1, 1)}, manifest: 99, ckptMs: 1000,
+		{name: "p is 0 when one row is not in the retained log", log: []Entry{putAt(11, "x", 1, 8, 10), putAt(12, "a", 1, 1, 10)}, rows: []sRow{inS("a", 1, 1), inS("b", 1, 1)}, manifest: 99, ckptMs: 1000,
 			backlog: []uint64{11}},
-		{name: "p is 0 when a row's value is not in the retained log", log: []Entry{putAt(11, "x", 1, 8, 10), putAt(12, "a", 1, 2, 10)}, rows: []Row{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000,
+		{name: "p is 0 when a row's value is not in the retained log", log: []Entry{putAt(11, "x", 1, 8, 10), putAt(12, "a", 1, 2, 10)}, rows: []sRow{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000,
 			backlog: []uint64{11, 12}},
-		{name: "p takes a row's last put", log: []Entry{putAt(1, "a", 1, 1, 10), putAt(25, "x", 1, 8, 10), putAt(30, "a", 1, 1, 10)}, rows: []Row{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000, vanished: 1},
-		{name: "p takes a row's last put, not one with another value", log: []Entry{putAt(1, "a", 1, 1, 10), putAt(25, "x", 1, 8, 10), putAt(30, "a", 1, 2, 10)}, rows: []Row{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000,
+		{name: "p takes a row's last put", log: []Entry{putAt(1, "a", 1, 1, 10), putAt(25, "x", 1, 8, 10), putAt(30, "a", 1, 1, 10)}, rows: []sRow{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000, vanished: 1},
+		{name: "p takes a row's last put, not one with another value", log: []Entry{putAt(1, "a", 1, 1, 10), putAt(25, "x", 1, 8, 10), putAt(30, "a", 1, 2, 10)}, rows: []sRow{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000,
 			backlog: []uint64{25, 30}},
-		{name: "an expired row of S counts for p", log: []Entry{putAt(1, "a", 1, 1, 10), putAt(25, "x", 99, 8, 10)}, rows: []Row{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000, ttl: 50, now: 100, backlog: []uint64{25}},
+		{name: "an expired row of S counts for p", log: []Entry{putAt(1, "a", 1, 1, 10), putAt(25, "x", 99, 8, 10)}, rows: []sRow{inS("a", 1, 1)}, manifest: 99, ckptMs: 1000, ttl: 50, now: 100, backlog: []uint64{25}},
 	}
 	for _, tt := range tests {
 		for _, batch := range []int{0, 1} {
@@ -95,7 +95,7 @@ func TestRule(t *testing.T) {
 				t.Parallel()
 				in := Input{Log: &entries{tt.log}, ManifestOffset: tt.manifest, CheckpointMs: tt.ckptMs, TTLMs: tt.ttl, NowMs: tt.now}
 				if tt.rows != nil {
-					in.Rows = &rowList{tt.rows}
+					in.Rows = &rowList{rows: tt.rows}
 				}
 				p, err := Compute(context.Background(), in, Options{TempDir: t.TempDir(), Near: 10, ClockTolerance: 100 * time.Millisecond, Batch: batch})
 				if err != nil {
@@ -129,8 +129,8 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		{"log out of order", ctx, Input{Log: &entries{[]Entry{put(2, "a", 1, 1), put(2, "b", 1, 1)}}}, Options{}, "log entry 2 comes after 2"},
-		{"snapshot out of order", ctx, Input{Log: log(1), Rows: &rowList{[]Row{inS("b", 1, 1), inS("a", 1, 1)}}}, Options{}, `snapshot row ("a", 1) comes after ("b", 1)`},
-		{"snapshot ts out of order", ctx, Input{Log: log(1), Rows: &rowList{[]Row{inS("b", 1, 1), inS("b", 2, 1)}}}, Options{}, `snapshot row ("b", 2) comes after ("b", 1)`},
+		{"snapshot out of order", ctx, Input{Log: log(1), Rows: &rowList{rows: []sRow{inS("b", 1, 1), inS("a", 1, 1)}}}, Options{}, `snapshot row ("a", 1) comes after ("b", 1)`},
+		{"snapshot ts out of order", ctx, Input{Log: log(1), Rows: &rowList{rows: []sRow{inS("b", 1, 1), inS("b", 2, 1)}}}, Options{}, `snapshot row ("b", 2) comes after ("b", 1)`},
 		{"no room", ctx, Input{Log: log(100)}, Options{Batch: 500, Temp: func() (Temp, error) { return &memTemp{max: 1000}, nil }, FanIn: 3}, "no space left"},
 		{"no directory", ctx, Input{Log: log(100)}, Options{Batch: 500, TempDir: "/nonexistent/omsync"}, "create temporary file of the plan"},
 		{"stopped", stopped, Input{Log: log(1)}, Options{}, "context canceled"},
