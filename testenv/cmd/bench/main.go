@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,7 @@ type conf struct {
 	out        string
 	dialect    string
 	profile    string
+	only       string
 	timeout    time.Duration
 }
 
@@ -32,11 +34,16 @@ func parse(args []string) (conf, error) {
 	f.StringVar(&c.dir, "dir", "", "directory for the table, the daemons and the files; kept. Default: a temporary one, removed afterwards")
 	f.StringVar(&c.out, "json", "build/bench.jsonl", "file that JSON lines {name, value, unit, floor} are appended to")
 	f.StringVar(&c.dialect, "dialect", "upstream", "CSV dialect: upstream or standard")
+	f.StringVar(&c.only, "only", "", "run benchmarks whose names contain this: csv, scan, export")
 	f.StringVar(&c.profile, "profile", "", "directory for CPU profiles of the daemons, taken over 4 s of the export (go tool pprof reads them)")
 	f.DurationVar(&c.timeout, "timeout", 20*time.Minute, "give up after this long")
 	f.Usage = func() {
 		fmt.Fprint(f.Output(), "Usage: go run -tags rocksdb ./testenv/cmd/bench [flags]\n\n"+
-			"Makes a table with RocksDB, exports it (mode 0) to a local directory through the real daemons and\nprints rows per CPU-second of collector and synctool together, and the most memory each was seen to hold.\n\n")
+			"Makes tables with RocksDB and measures\n"+
+			"  csv     row bytes encoded per CPU-second, by dialect\n"+
+			"  scan    the snapshot reader beside RocksDB's own iterator on the same files\n"+
+			"  export  a mode-0 task to a local directory through the real daemons: rows per CPU-second of collector and\n"+
+			"          synctool together, and the most memory each was seen to hold\n\n")
 		f.PrintDefaults()
 	}
 	if err := f.Parse(args); err != nil {
@@ -83,9 +90,26 @@ func run(ctx context.Context, c conf) (err error) {
 	} else if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	results, err := export(ctx, c, dir)
-	if err != nil {
-		return err
+	var results []figure
+	for _, b := range []struct {
+		name string
+		run  func() ([]figure, error)
+	}{
+		{"csv", func() ([]figure, error) { return csv(c.rows) }},
+		{"scan", func() ([]figure, error) { return scans(filepath.Join(dir, "scan"), min(c.rows, 2_000_000)) }},
+		{"export", func() ([]figure, error) { return export(ctx, c, filepath.Join(dir, "export")) }},
+	} {
+		if !strings.Contains(b.name, c.only) {
+			continue
+		}
+		f, err := b.run()
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+		results = append(results, f...)
+	}
+	if len(results) == 0 {
+		return fmt.Errorf("no benchmark's name contains %q: csv, scan, export", c.only)
 	}
 	return report(c.out, results)
 }

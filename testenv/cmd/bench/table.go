@@ -122,6 +122,14 @@ func fill(s *tabletsim.Schema, work, checkpoint string, pid uint32, rows int) (s
 			err = e
 		}
 	}()
+	if size, err = put(db, s, pid, rows); err != nil {
+		return 0, err
+	}
+	return size, db.Checkpoint(checkpoint)
+}
+
+// put writes rows of one partition and returns their bytes.
+func put(db *rocks.DB, s *tabletsim.Schema, pid uint32, rows int) (size int64, err error) {
 	rng := rand.New(rand.NewPCG(uint64(pid), 11))
 	const users = 50_000
 	now := time.Now().UnixMilli()
@@ -142,7 +150,7 @@ func fill(s *tabletsim.Schema, work, checkpoint string, pid uint32, rows int) (s
 			batch = batch[:0]
 		}
 	}
-	return size, db.Checkpoint(checkpoint)
+	return size, nil
 }
 
 var words = strings.Fields("north south harbour mill church station bridge market garden river hill lake forest castle square tower")
