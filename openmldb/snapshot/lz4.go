@@ -25,7 +25,12 @@ func lz4Block(dst, src []byte) error {
 		if n > len(src)-s || n > len(dst)-d {
 			return errLZ4
 		}
-		copy(dst[d:], src[s:s+n])
+		if n <= 16 && len(src)-s >= 16 && len(dst)-d >= 16 { // what is written too much is written over
+			a, b := (*[16]byte)(src[s:]), (*[16]byte)(dst[d:])
+			*b = *a
+		} else {
+			copy(dst[d:], src[s:s+n])
+		}
 		d, s = d+n, s+n
 		if s == len(src) { // the last sequence has literals only
 			break
@@ -45,6 +50,15 @@ func lz4Block(dst, src []byte) error {
 		n += minMatch
 		if back == 0 || back > d || n > len(dst)-d {
 			return errLZ4
+		}
+		// Short matches, most of all there are, go by words; again, what is written too much is written over.
+		if back >= 8 && n <= 24 && len(dst)-d >= 24 {
+			from, to := (*[24]byte)(dst[d-back:]), (*[24]byte)(dst[d:])
+			binary.LittleEndian.PutUint64(to[:8], binary.LittleEndian.Uint64(from[:8]))
+			binary.LittleEndian.PutUint64(to[8:16], binary.LittleEndian.Uint64(from[8:16]))
+			binary.LittleEndian.PutUint64(to[16:24], binary.LittleEndian.Uint64(from[16:24]))
+			d += n
+			continue
 		}
 		// A match that reaches into itself repeats: each copy doubles what there is to copy from.
 		for from := d - back; n > 0; {
