@@ -223,6 +223,48 @@ func TestSeekInLongFile(t *testing.T) {
 	}
 }
 
+// A position that is the end of this replica's file, but inside an entry that is being written, is none: reading goes on where the entry begins.
+func TestPositionInsideUnfinishedEntry(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{500, 9000} {
+		w := newWriter(t, t.TempDir(), binlogw.Options{})
+		w.add(1, 3, 60)
+		path := filepath.Join(w.dir, "00000000.log")
+		head, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.add(4, 6, size)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cut := range []int64{0, 1, 6, 7, 8, 100, 4000, 4200} {
+			end := head.Size() + cut
+			if end > int64(len(whole)) {
+				continue
+			}
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "00000000.log"), whole[:end], 0o644); err != nil {
+				t.Fatal(err)
+			}
+			r := reader(t, dir, Options{})
+			if err := r.SeekPosition(context.Background(), Position{0, end}, 4); err != nil {
+				t.Fatal(err)
+			}
+			w.wantDrain(r, ErrTail)
+			if got := r.Position().Offset; got != head.Size() {
+				t.Errorf("cut %d bytes behind entry 3: the reader stands at %d, want %d", cut, got, head.Size())
+			}
+			if err := os.WriteFile(filepath.Join(dir, "00000000.log"), whole, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			w.wantDrain(r, ErrTail, 4, 5, 6)
+			w.wantStats(r, 0, 0, 0)
+		}
+	}
+}
+
 // An entry that is cut anywhere is waited for; after the restart of the tablet, which writes EOF over it, nothing is missing.
 func TestTornTailIsWaitedFor(t *testing.T) {
 	t.Parallel()
