@@ -184,13 +184,25 @@ func (r *Reader) openAt(ctx context.Context, p Position, expect uint64) (bool, e
 			var e Entry
 			return e.decode(rec.payload) == nil && e.Index == expect, nil
 		}
-		// Nothing stands there yet: then nothing before it may be expect.
-		m, err := lastFromEnd(ctx, &r.scan, File{Num: n.num, Path: r.cur.path}, fi.Size())
-		r.scan.drop()
-		if isCorrupt(err) {
-			return false, nil
-		}
-		return m.Index < expect, err
+		return r.isEnd(ctx, p, expect, fi.Size())
 	}
 	return false, nil
+}
+
+// isEnd tells whether p, where nothing stands yet, is the end of the log in the current file, with expect still to come. In a file of another
+// replica the same offset may lie inside an entry that is being written.
+func (r *Reader) isEnd(ctx context.Context, p Position, expect uint64, size int64) (bool, error) {
+	defer r.scan.drop()
+	m, err := lastFromEnd(ctx, &r.scan, File{Num: p.File, Path: r.cur.path}, size)
+	if isCorrupt(err) {
+		return false, nil
+	}
+	if err != nil || m.Index >= expect {
+		return false, err
+	}
+	rec, st, err := r.scan.record(m.End.Offset) // 0 if the file holds no entry
+	if err != nil {
+		return false, fmt.Errorf("read log file %s: %w", r.cur.path, err)
+	}
+	return rec.suspect < 0 && (st == wait || st == ended && p.Offset <= rec.end), nil
 }

@@ -1,12 +1,15 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +25,13 @@ const root = "/openmldb_cluster"
 
 func connect(t *testing.T, addr string) *zkconn.Conn {
 	t.Helper()
-	c := zkconn.Open(zkconn.Options{Servers: []string{addr}, SessionTimeout: 1500 * time.Millisecond})
+	return connectAs(t, addr, "")
+}
+
+// connectAs connects with a credential, user:password.
+func connectAs(t *testing.T, addr, cert string) *zkconn.Conn {
+	t.Helper()
+	c := zkconn.Open(zkconn.Options{Servers: []string{addr}, SessionTimeout: 1500 * time.Millisecond, AuthCert: cert})
 	done := make(chan error, 1)
 	go func() { done <- c.Run(context.Background()) }()
 	t.Cleanup(func() {
@@ -287,10 +296,7 @@ func TestProtectedTable(t *testing.T) {
 	z := zkserver.ForTest(t)
 	ns := newNameserver(t, z.Addr())
 	ns.table(table(7, "db", "t", []*nspb.PartitionMeta{replica("a:1", true, true)}))
-	owner := zkconn.Open(zkconn.Options{Servers: []string{z.Addr()}, AuthCert: "ns:secret"})
-	done := make(chan error, 1)
-	go func() { done <- owner.Run(context.Background()) }()
-	t.Cleanup(func() { must(t, owner.Close()); must(t, <-done) })
+	owner := connectAs(t, z.Addr(), "ns:secret")
 	_, err := owner.Create(ns.ctx, root+"/table/db_table_data/8", mustBytes(t, table(8, "db", "u")), zkconn.Persistent)
 	must(t, err)
 	c := follow(t, connect(t, z.Addr()), Options{})
@@ -299,4 +305,75 @@ func TestProtectedTable(t *testing.T) {
 		x, ok := s.ByTID(8)
 		return leaderIs(7, 0, "a:1")(s) && ok && strings.Contains(x.Problem, "zk_cert")
 	})
+}
+
+// TestProtectedCluster: with the cluster's credential all that a name server keeps for itself is followed; without it nothing is read, and the log
+// says why.
+func TestProtectedCluster(t *testing.T) {
+	t.Parallel()
+	z := zkserver.ForTest(t)
+	ns := newNameserver(t, z.Addr())
+	ns.c = connectAs(t, z.Addr(), "ns:secret")
+	ns.table(table(7, "db", "t", []*nspb.PartitionMeta{replica("tablet0", true, true)}))
+	ns.put("nodes", nil)
+	_, err := ns.c.Create(ns.ctx, root+"/nodes/tablet0", nil, zkconn.Ephemeral)
+	must(t, err)
+	ns.put("map/names/tablet0", []byte("10.0.0.9:9527"))
+	c := follow(t, connectAs(t, z.Addr(), "ns:secret"), Options{Refresh: time.Hour, Unnotified: time.Hour})
+	must(t, c.Ready(ns.ctx))
+	if s := c.Snapshot(); !leaderIs(7, 0, "tablet0")(s) || s.Resolve("tablet0") != "10.0.0.9:9527" || !s.Alive("tablet0") {
+		t.Errorf("the protected cluster is read as %+v", s)
+	}
+	ns.table(table(7, "db", "t", []*nspb.PartitionMeta{replica("tablet1", true, true)}))
+	sees(t, c, "a failover", leaderIs(7, 0, "tablet1"))
+
+	var log syncBuffer
+	stranger := follow(t, connectAs(t, z.Addr(), "ns:guess"), Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for end := time.After(30 * time.Second); ; {
+		next := log.written()
+		if strings.Contains(log.String(), "check zk_cert") {
+			break
+		}
+		select {
+		case <-next:
+		case <-end:
+			t.Fatalf("the log of who has a wrong credential: %q", log.String())
+		}
+	}
+	if s := stranger.Snapshot(); len(s.Tables) > 0 {
+		t.Errorf("a stranger reads %+v", s.Tables)
+	}
+}
+
+// syncBuffer is a log that a test waits on.
+type syncBuffer struct {
+	mu   sync.Mutex
+	b    bytes.Buffer
+	more chan struct{}
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.more != nil {
+		close(s.more)
+		s.more = nil
+	}
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// written is closed at the next write. Take it before String.
+func (s *syncBuffer) written() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.more == nil {
+		s.more = make(chan struct{})
+	}
+	return s.more
 }

@@ -108,13 +108,8 @@ func compareFixture(dir string) (rows int, err error) {
 		if err != nil {
 			return rows, err
 		}
-		if s.ID() != want.Ver || len(s.Columns()) != len(want.Values) {
-			return rows, fmt.Errorf("row %d: version %d with %d columns, want %d with %d", rows, s.ID(), len(s.Columns()), want.Ver, len(want.Values))
-		}
-		for i, w := range want.Values {
-			if got, w := shown(s, plain, i), essence(w); got != w {
-				return rows, fmt.Errorf("row %d, column %s: %s, want %s", rows, s.Columns()[i].Name, got, w)
-			}
+		if err := compareRow(s, plain, want.Ver, want.Values); err != nil {
+			return rows, fmt.Errorf("row %d: %w", rows, err)
 		}
 		rows++
 	}
@@ -122,6 +117,19 @@ func compareFixture(dir string) (rows int, err error) {
 		return rows, errors.New("fewer rows than expected")
 	}
 	return rows, it.Err()
+}
+
+// compareRow compares a row that passed Check with what upstream's codec read.
+func compareRow(s *row.Schema, plain []byte, ver uint8, values []any) error {
+	if s.ID() != ver || len(s.Columns()) != len(values) {
+		return fmt.Errorf("version %d with %d columns, want %d with %d", s.ID(), len(s.Columns()), ver, len(values))
+	}
+	for i, w := range values {
+		if got, w := shown(s, plain, i), essence(w); got != w {
+			return fmt.Errorf("column %s: %s, want %s", s.Columns()[i].Name, got, w)
+		}
+	}
+	return nil
 }
 
 // essence of an expected value (testdata/README.md): the bits of floats and dates, whose texts are the reference program's own.

@@ -114,45 +114,6 @@ func TestOffsetWidths(t *testing.T) {
 	}
 }
 
-func TestVersions(t *testing.T) {
-	t.Parallel()
-	base, added := columns(typepb.DataType_kInt, typepb.DataType_kString), columns(typepb.DataType_kBool, typepb.DataType_kDouble)
-	s := set(t, base, added, version(1, 2), version(2, 3), version(3, 4))
-	for v, n := range map[uint8]int{1: 2, 2: 3, 3: 4} {
-		if sc, ok := s.Version(v); !ok || len(sc.Columns()) != n || sc.ID() != v {
-			t.Errorf("version %d: %v", v, ok)
-		}
-	}
-	if s.Latest().ID() != 3 {
-		t.Error("the latest is", s.Latest().ID())
-	}
-	b := build(t, s.Latest(), int32(1), "x", true, 2.0)
-	b[1] = 4
-	var unknown *row.VersionError
-	if _, err := s.Check(b); !errors.As(err, &unknown) || unknown.Version != 4 || unknown.Latest != 3 {
-		t.Error(err)
-	}
-	if _, err := s.Hash(b); !errors.As(err, &unknown) {
-		t.Error(err)
-	}
-	for name, c := range map[string]struct {
-		base     []*commonpb.ColumnDesc
-		versions []*commonpb.VersionPair
-		says     string
-	}{
-		"no columns":   {nil, nil, "without columns"},
-		"version 0":    {base, []*commonpb.VersionPair{version(0, 2)}, "1 to 255"},
-		"too many":     {base, []*commonpb.VersionPair{version(2, 5)}, "5 columns"},
-		"too few":      {base, []*commonpb.VersionPair{version(2, 1)}, "1 columns"},
-		"two meanings": {base, []*commonpb.VersionPair{version(2, 3), version(2, 4)}, "3 columns and 4"},
-		"other type":   {columns(typepb.DataType_kInt, typepb.DataType(99)), nil, "99"},
-	} {
-		if _, err := row.NewSet(c.base, added, c.versions, 0); err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 // TestCheckRefuses: what is no row is told apart and why.
 func TestCheckRefuses(t *testing.T) {
 	t.Parallel()

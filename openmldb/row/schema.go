@@ -80,9 +80,17 @@ func newSchema(id uint8, columns []Column) (*Schema, error) {
 func columnsOf(desc []*commonpb.ColumnDesc) []Column {
 	out := make([]Column, len(desc))
 	for i, d := range desc {
-		out[i] = Column{Name: d.GetName(), Type: d.GetDataType(), NotNull: d.GetNotNull()}
+		out[i] = Column{Name: d.GetName(), Type: typeOf(d), NotNull: d.GetNotNull() || d.GetSchema().GetNotNull()}
 	}
 	return out
+}
+
+// typeOf is a column's type: since OpenMLDB 0.9.0 it may stand in schema, which wins over data_type (docs/formats.md §1.2).
+func typeOf(d *commonpb.ColumnDesc) typepb.DataType {
+	if s := d.GetSchema(); s != nil && s.Type != nil {
+		return s.GetType()
+	}
+	return d.GetDataType()
 }
 
 // ID is the number in the second byte of the version's rows.

@@ -148,6 +148,8 @@ func TestClip(t *testing.T) {
 		{"the file's first key", at("c", 9, kindValue), at("z", 1, kindValue), at("c", 9, kindValue), true},
 		{"the file's last key", at("a", 1, kindValue), at("m", 20, kindValue), at("m", 20, kindValue), true},
 		{"older version of the last key, in the next file", at("a", 1, kindValue), at("m", 20, kindValue), at("m", 19, kindValue), false},
+		{"older version of a last key that is a deletion, in the next file", at("a", 1, kindValue), at("m", 20, kindDelete), at("m", 19, kindValue), false},
+		{"a last key that is a deletion", at("a", 1, kindValue), at("m", 20, kindDelete), at("m", 20, kindDelete), true},
 		{"behind the file", at("a", 1, kindValue), at("m", 20, kindValue), at("n", 9, kindValue), false},
 		{"file ends at a tombstone's end", at("a", 1, kindValue), at("m", maxSeq, kindRangeDelete), at("m", 9, kindValue), false},
 		{"just before that end", at("a", 1, kindValue), at("m", maxSeq, kindRangeDelete), at("l", 9, kindValue), true},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"omsync/openmldb/pb/apipb"
 	"omsync/openmldb/pb/commonpb"
@@ -46,7 +47,7 @@ func indexOf(meta *apipb.TableMeta, idx int, exists func(family string) bool) (I
 	}
 	var group []int // indexes of the family of idx, in order
 	for i, k := range keys {
-		if slices.Equal(k.GetColName(), keys[idx].GetColName()) {
+		if sharing(k) == sharing(keys[idx]) {
 			group = append(group, i)
 		}
 	}
@@ -64,6 +65,19 @@ func indexOf(meta *apipb.TableMeta, idx int, exists func(family string) bool) (I
 		ix.TsColID = &id
 	}
 	return ix, nil
+}
+
+// sharing is what indexes of one family have in common: their columns in order, as the tablet puts them together (TableIndex::FillIndexVal). An
+// index without columns stands under its own name.
+func sharing(key *commonpb.ColumnKey) string {
+	switch cols := key.GetColName(); len(cols) {
+	case 0:
+		return key.GetIndexName()
+	case 1:
+		return cols[0]
+	default:
+		return strings.Join(cols, "|") + "|"
+	}
 }
 
 // tsColumn is the position of the index's ts column among all columns, those added later included.

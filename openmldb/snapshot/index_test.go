@@ -50,6 +50,10 @@ func TestIndexOf(t *testing.T) {
 		{many, 5, nil, "i5"},
 		{many, -1, nil, "no index -1"},
 		{many, 6, nil, "6 indexes"},
+		// without columns each index stands alone
+		{tableMeta(columnKey("i0", "ts1"), columnKey("i1", "ts2")), 0, nil, "i0"},
+		{tableMeta(columnKey("i0", "ts1"), columnKey("i1", "ts2")), 1, nil, "i1"},
+		{tableMeta(columnKey("i0", "ts1", "a", "b"), columnKey("i1", "ts2", "a", "b")), 1, nil, "i0 3"},
 		// added at runtime: families of their own
 		{many, 0, []string{"default", "i0", "i1", "i2", "i4", "i5"}, "i0 2"},
 		{many, 0, []string{"default", "i0", "i1", "i2", "i3", "i4", "i5"}, "i0"},

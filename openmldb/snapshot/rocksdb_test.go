@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"omsync/openmldb/snapshot"
@@ -23,13 +24,35 @@ var workloads = flag.Uint64("workloads", 40, "number of random histories to play
 // checkpoint give the same rows in the same order; so do lookups and scans from and to any key.
 func TestAgainstRocksDB(t *testing.T) {
 	t.Parallel()
-	for seed := range *workloads {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			w := newWorkload(t, seed)
-			w.play()
-			w.check()
-		})
+	var mu sync.Mutex
+	read := map[string]int{}
+	t.Run("workloads", func(t *testing.T) { // returns when all have
+		for seed := range *workloads {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				w := newWorkload(t, seed)
+				w.play()
+				db := w.check()
+				mu.Lock()
+				defer mu.Unlock()
+				read[fmt.Sprint("format_version ", w.opts.Format)]++
+				w.must(db.Kinds(read))
+			})
+		}
+	})
+	if *workloads < 40 || t.Failed() {
+		return
+	}
+	want := []string{"format_version 2", "format_version 3", "format_version 4", "format_version 5", "level 0", "level 1", "range tombstones", "two-level index", "index with first keys"}
+	for _, c := range []string{"none", "snappy", "lz4", "lz4hc"} {
+		for _, sum := range []string{"no checksum", "CRC32C", "xxHash", "xxHash64", "XXH3"} {
+			want = append(want, c+" with "+sum)
+		}
+	}
+	for _, kind := range want {
+		if read[kind] == 0 {
+			t.Errorf("no workload came to %s: %v", kind, read)
+		}
 	}
 }
 
@@ -176,12 +199,12 @@ func (w *workload) ingest(family string) {
 	w.must(w.db.Ingest(family, filepath.Join(w.dir, fmt.Sprintf("ingest%d.sst", w.n)), rows))
 }
 
-func (w *workload) check() {
+func (w *workload) check() *snapshot.DB {
 	t, dir := w.t, filepath.Join(w.dir, "checkpoint")
 	w.must(w.db.Checkpoint(dir))
 	db, err := snapshot.Open(snapshot.OS(), dir, snapshot.Options{OpenFiles: pick(w.rnd, 1, 64), ReadAhead: pick(w.rnd, 1, 1000, 0)})
 	w.must(err)
-	defer func() { w.must(db.Close()) }()
+	t.Cleanup(func() { w.must(db.Close()) })
 	for _, f := range workFamilies {
 		want := w.rows(f)
 		ix := snapshot.Index{Family: f}
@@ -210,6 +233,7 @@ func (w *workload) check() {
 			}
 		}
 	}
+	return db
 }
 
 // countTo counts the rows before key, and the one with it if upTo.
@@ -277,6 +301,8 @@ func TestRefused(t *testing.T) {
 	}{
 		{name: "zlib", change: func(o *rocks.Options) { o.Compression = rocks.CompressZlib }, want: "compression zlib"},
 		{name: "zstd", change: func(o *rocks.Options) { o.Compression = rocks.CompressZSTD }, want: "compression zstd"},
+		{name: "version 0", change: func(o *rocks.Options) { o.Format = 0 }, want: "format_version 0"},
+		{name: "version 1", change: func(o *rocks.Options) { o.Format, o.Checksum = 1, rocks.ChecksumXXHash }, want: "format_version 1"},
 		{name: "dictionary", change: func(o *rocks.Options) { o.Compression, o.DictBytes, o.BlockSize = rocks.CompressLZ4, 4096, 1024 }, want: "compression dictionary"},
 		{name: "merge", write: func(db *rocks.DB) error { k, _ := row(7); return db.Add("i0", k, 1) }, want: "merge operand"},
 	} {

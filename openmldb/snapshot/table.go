@@ -43,9 +43,9 @@ type table struct {
 	override bool // an ingested file: all entries have the sequence number of meta
 
 	rangeDel *handle
-	once     sync.Once
+	mu       sync.Mutex // of the two below
+	cut      bool       // frags are there
 	frags    []fragment
-	fragsErr error
 }
 
 // openTable opens a live file of family c and checks that it is what the MANIFEST says.
@@ -223,27 +223,28 @@ func (t *table) fragments() ([]fragment, error) {
 	if t.rangeDel == nil {
 		return nil, nil
 	}
-	t.once.Do(func() {
-		var r blockReader
-		r.open(t)
-		b, err := r.read(*t.rangeDel)
-		if err != nil {
-			t.fragsErr = err
-			return
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cut {
+		return t.frags, nil
+	}
+	var r blockReader
+	r.open(t)
+	b, err := r.read(*t.rangeDel)
+	if err != nil {
+		return nil, err // not remembered: the next reading may succeed
+	}
+	tombs, bad := parseTombstones(b)
+	if bad != "" {
+		return nil, corrupt(t.name, int64(t.rangeDel.offset), "%s", bad)
+	}
+	if t.override {
+		for i := range tombs {
+			tombs[i].seq = t.meta.maxSeq
 		}
-		tombs, bad := parseTombstones(b)
-		if bad != "" {
-			t.fragsErr = corrupt(t.name, int64(t.rangeDel.offset), "%s", bad)
-			return
-		}
-		if t.override {
-			for i := range tombs {
-				tombs[i].seq = t.meta.maxSeq
-			}
-		}
-		t.frags = clip(fragmentize(tombs), t.meta)
-	})
-	return t.frags, t.fragsErr
+	}
+	t.frags, t.cut = clip(fragmentize(tombs), t.meta), true
+	return t.frags, nil
 }
 
 func (t *table) close() error { return t.f.Close() }

@@ -94,8 +94,8 @@ func clip(frags []fragment, meta *fileMeta) []fragment {
 		// The file was extended to the end of a tombstone, which is exclusive.
 	case seq == 0:
 		// No other file has this key; the tombstones end before it or at it.
-	default:
-		hi.trailer -= 1 << 8
+	default: // up to the last entry itself, before any entry that is older
+		hi.trailer = (seq-1)<<8 | 0xff
 	}
 	out := frags[:0]
 	for _, f := range frags {

@@ -106,7 +106,11 @@ func (s *Server) answer(c *client, x *session, b []byte) bool {
 	if f.Lose {
 		return false
 	}
-	out := new(encoder).int32(xid).int64(s.tree.zxid).int32(int32(code))
+	zxid := s.tree.zxid
+	if op == OpAuth {
+		zxid = 0 // as a real server answers: a client that has to set watches again after it must not count as having seen all
+	}
+	out := new(encoder).int32(xid).int64(zxid).int32(int32(code))
 	if code == 0 {
 		out.b = append(out.b, body.b...)
 	}
