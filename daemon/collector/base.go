@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"context"
 	"io"
 
 	"omsync/daemon/collector/handoff"
@@ -54,8 +55,8 @@ func openBase(meta *apipb.TableMeta, db *snapshot.DB) (*base, error) {
 	return b, nil
 }
 
-func (b *base) rows(db *snapshot.DB) (handoff.Rows, func() error, error) {
-	it, err := db.Scan(snapshot.ScanOptions{Index: b.scan})
+func (b *base) rows(ctx context.Context, db *snapshot.DB) (handoff.Rows, func() error, error) {
+	it, err := db.Scan(snapshot.ScanOptions{Index: b.scan, Interrupt: func() error { return context.Cause(ctx) }})
 	if err != nil {
 		return nil, nil, err
 	}

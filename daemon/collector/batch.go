@@ -84,9 +84,9 @@ func (x *sender) idle(ctx context.Context) error {
 	return nil
 }
 
-// advance sends the moved point without rows if none was sent for a while: rows that are left out must not keep it back.
+// advance sends what is held and the moved point if nothing was sent for a while: rows that are left out must not keep them back.
 func (x *sender) advance(ctx context.Context) error {
-	if x.count > 0 || x.s.c.o.Clock.Now().Sub(x.empty) < x.s.c.o.pace.empty {
+	if x.s.c.o.Clock.Now().Sub(x.empty) < x.s.c.o.pace.empty {
 		return nil
 	}
 	return x.flush(ctx, nil)

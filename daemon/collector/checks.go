@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"path/filepath"
 	"strings"
@@ -186,10 +185,10 @@ func (k *checks) tablets(ctx context.Context, mine []Tablet) (v verdict) {
 	return v
 }
 
-// errNothingToLink: the partition has no file yet.
-var errNothingToLink = errors.New("there is no file to link")
+// errNothingToLink: the partition has neither files nor directories yet.
+var errNothingToLink = errors.New("there is nothing to link yet")
 
-// tryLink links one real file of a partition into the data directory, and removes the link.
+// tryLink links one real file of a partition into the data directory, and removes the link. errNothingToLink: nothing can be said.
 func (c *Collector) tryLink(src *source) error {
 	fsys := c.o.Files
 	files, err := logFiles(fsys, src.Logs)
@@ -224,9 +223,14 @@ func (c *Collector) tryLink(src *source) error {
 
 // sameDevice compares devices where there is no file to link yet.
 func (c *Collector) sameDevice(src *source) error {
-	there, err := c.o.Files.Stat(src.Logs)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // made with the first entry
+	dir := src.Logs
+	there, err := c.o.Files.Stat(dir)
+	if notExist(err) { // made with the first entry
+		dir = src.Snapshots
+		there, err = c.o.Files.Stat(dir)
+	}
+	if notExist(err) {
+		return errNothingToLink
 	}
 	if err != nil {
 		return err
@@ -236,7 +240,7 @@ func (c *Collector) sameDevice(src *source) error {
 		return fmt.Errorf("collector_datadir: %w", err)
 	}
 	if identityOf(there).dev != identityOf(here).dev {
-		return fmt.Errorf("%s and %s: %w (Invalid cross-device link)", src.Logs, c.o.DataDir, syscall.EXDEV)
+		return fmt.Errorf("%s and %s: %w (Invalid cross-device link)", dir, c.o.DataDir, syscall.EXDEV)
 	}
 	return nil
 }

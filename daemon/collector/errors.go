@@ -13,6 +13,7 @@ import (
 	"omsync/openmldb/binlog"
 	"omsync/openmldb/snapshot"
 	"omsync/openmldb/tablet"
+	"omsync/rpc/baidustd"
 	"omsync/rpc/omsyncpb"
 )
 
@@ -92,6 +93,7 @@ func classify(what string, err error) *trouble {
 		damaged  *snapshot.CorruptError
 		strange  *snapshot.UnsupportedError
 		server   *tablet.ServerError
+		call     *baidustd.Error
 	)
 	switch {
 	case errors.As(err, &trimmed):
@@ -114,7 +116,7 @@ func classify(what string, err error) *trouble {
 		return of(operator, codeTabletTooOld, "upgrade the tablet to 0.8.0 or later, with absolute ssd_root_path and hdd_root_path")
 	case errors.Is(err, tablet.ErrLoading):
 		return of(retry, codeTabletUnreachable, "goes on by itself when the tablet has loaded the partition")
-	case tablet.Unreachable(err), errors.As(err, &server), errors.Is(err, tablet.ErrClosed):
+	case tablet.Unreachable(err), errors.As(err, &server), errors.As(err, &call), errors.Is(err, tablet.ErrClosed):
 		return of(retry, codeTabletUnreachable, "goes on by itself when the tablet answers")
 	case errors.Is(err, syscall.EXDEV):
 		return of(operator, codeCrossDevice, hintOneDevice)

@@ -170,7 +170,7 @@ func (e *export) scanRows(ctx context.Context, p *pin, db *snapshot.DB, after []
 	if len(after) == 0 {
 		after = nil
 	}
-	it, err := db.Scan(snapshot.ScanOptions{Index: ix, After: after, NowMs: p.NowMs})
+	it, err := db.Scan(snapshot.ScanOptions{Index: ix, After: after, NowMs: p.NowMs, Interrupt: func() error { return context.Cause(ctx) }})
 	if err != nil {
 		return err
 	}

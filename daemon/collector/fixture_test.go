@@ -20,6 +20,7 @@ import (
 type jsonRow struct {
 	Offset uint64
 	Method string
+	Ts     uint64 `json:"ts,string"`
 	Dims   [][]any
 	Sha8   string
 	RowSha string `json:"row_sha8"`

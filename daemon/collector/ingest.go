@@ -16,7 +16,7 @@ type link struct {
 	cancel  context.CancelCauseFunc
 	stream  omsyncpb.Ingest_StreamClient
 
-	sending sync.Mutex
+	sending turns
 
 	mu       sync.Mutex
 	attaches map[string]*attach // by task id and partition; the latest of each
@@ -24,10 +24,11 @@ type link struct {
 
 func linkKey(k *omsyncpb.SubtaskKey) string { return fmt.Sprintf("%d/%s", k.GetPid(), k.GetTaskId()) }
 
-// send writes one message. gRPC has encoded it when it returns, so the caller may use its buffers again.
+// send writes one message. gRPC has encoded it when it returns, so the caller may use its buffers again. Batches let everything else go first.
 func (l *link) send(m *omsyncpb.CollectorMessage) error {
-	l.sending.Lock()
-	defer l.sending.Unlock()
+	_, data := m.GetBody().(*omsyncpb.CollectorMessage_Batch)
+	l.sending.take(!data)
+	defer l.sending.pass()
 	if l.ctx.Err() != nil {
 		return context.Cause(l.ctx)
 	}
@@ -132,9 +133,9 @@ func (l *link) detach(clock Clock, p pace, reason string, received <-chan struct
 			Key: a.key(), AttachId: a.id, Reason: reason,
 		}}}) // its failure ends the link, which says the same
 	}
-	l.sending.Lock()
+	l.sending.take(true)
 	err := l.stream.CloseSend()
-	l.sending.Unlock()
+	l.sending.pass()
 	if err != nil {
 		return
 	}

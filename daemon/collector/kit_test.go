@@ -3,12 +3,12 @@ package collector
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"iter"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,106 +37,8 @@ const waitFor = 20 * time.Second
 // quick is the pace of tests.
 var quick = pace{
 	beat: 20 * time.Millisecond, tail: time.Millisecond, tailMost: 10 * time.Millisecond, keep: 10 * time.Millisecond, ask: 30 * time.Millisecond,
-	refused: 5 * time.Millisecond, trouble: 10 * time.Millisecond, empty: 20 * time.Millisecond, leaderLag: 200 * time.Millisecond, budget: 10 * time.Millisecond,
-	checks: 200 * time.Millisecond, reconnect: 2 * time.Millisecond, detachWait: time.Second,
-}
-
-// crashFS fails everything once it has crashed, as the calls of a process that is gone never happen; after is the number of changing calls until then,
-// 0 = never.
-type crashFS struct {
-	FS
-	mu      sync.Mutex
-	after   int
-	crashed bool
-	onCrash func()
-	fail    func(op, name string) error
-}
-
-func (c *crashFS) hit(op, name string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.crashed {
-		return errCrash
-	}
-	if c.fail != nil {
-		if err := c.fail(op, name); err != nil {
-			return err
-		}
-	}
-	if c.after > 0 {
-		if c.after--; c.after == 0 {
-			c.crashed = true
-			if c.onCrash != nil {
-				go c.onCrash()
-			}
-			return errCrash
-		}
-	}
-	return nil
-}
-
-func (c *crashFS) crash() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.crashed = true
-}
-
-func (c *crashFS) gone() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.crashed
-}
-
-func (c *crashFS) WriteFile(name string, b []byte) error {
-	if err := c.hit("write", name); err != nil {
-		return err
-	}
-	return c.FS.WriteFile(name, b)
-}
-
-func (c *crashFS) Link(from, to string) error {
-	if err := c.hit("link", from); err != nil {
-		return err
-	}
-	return c.FS.Link(from, to)
-}
-
-func (c *crashFS) MkdirAll(name string) error {
-	if err := c.hit("mkdir", name); err != nil {
-		return err
-	}
-	return c.FS.MkdirAll(name)
-}
-
-func (c *crashFS) Rename(from, to string) error {
-	if err := c.hit("rename", from); err != nil {
-		return err
-	}
-	return c.FS.Rename(from, to)
-}
-
-func (c *crashFS) Remove(name string) error {
-	if err := c.hit("remove", name); err != nil {
-		return err
-	}
-	return c.FS.Remove(name)
-}
-
-func (c *crashFS) RemoveAll(name string) error {
-	if err := c.hit("remove all", name); err != nil {
-		return err
-	}
-	return c.FS.RemoveAll(name)
-}
-
-func (c *crashFS) ReadDir(name string) ([]fs.DirEntry, error) {
-	c.mu.Lock()
-	crashed := c.crashed
-	c.mu.Unlock()
-	if crashed {
-		return nil, errCrash
-	}
-	return c.FS.ReadDir(name)
+	refused: 5 * time.Millisecond, trouble: 10 * time.Millisecond, empty: 20 * time.Millisecond, leaderLag: 200 * time.Millisecond, gone: 30 * time.Second,
+	budget: 10 * time.Millisecond, checks: 200 * time.Millisecond, reconnect: 2 * time.Millisecond, detachWait: time.Second,
 }
 
 // process is one life of a collector.
@@ -481,4 +383,8 @@ func contains(t testing.TB, text string, parts ...string) {
 			t.Errorf("%q does not say %q", text, p)
 		}
 	}
+}
+
+func containsAll(text string, parts []string) bool {
+	return !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(text, p) })
 }

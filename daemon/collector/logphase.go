@@ -161,9 +161,6 @@ func (t *tail) settled(ctx context.Context, index uint64) error {
 	return e.replicated(ctx, index)
 }
 
-// goneFor is how long a tablet must say that it has no such partition before that is believed: moves and restarts look like it for a while.
-const goneFor = 30 * time.Second
-
 // checkGone ends a subtask whose partition is gone, once everything that was linked is read.
 func (t *tail) checkGone() error {
 	e := t.e
@@ -176,7 +173,7 @@ func (t *tail) checkGone() error {
 	if t.gone.IsZero() {
 		t.gone = now
 	}
-	if now.Sub(t.gone) < goneFor {
+	if now.Sub(t.gone) < e.s.c.o.pace.gone {
 		return nil
 	}
 	return classify(partitionName(e.s.a)+" on "+e.s.a.GetTabletEndpoint(), err)

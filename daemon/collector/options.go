@@ -94,6 +94,7 @@ type pace struct {
 	trouble    time.Duration // first pause after an error
 	empty      time.Duration // between two moves of the point without rows
 	leaderLag  time.Duration // how long a leader's log may be shorter than the committed point
+	gone       time.Duration // how long a tablet must say that it has no such partition before that is believed: moves and restarts look like it
 	budget     time.Duration // between two sums of the holds
 	checks     time.Duration // start-up checks: how long to wait, and between two tries of what could not be checked
 	reconnect  time.Duration // first pause before dialing the synctool again
@@ -101,8 +102,8 @@ type pace struct {
 }
 
 var normalPace = pace{
-	beat: 5 * time.Second, tail: 50 * time.Millisecond, tailMost: time.Second, keep: time.Second, ask: 15 * time.Second, refused: 200 * time.Millisecond,
-	trouble: time.Second, empty: 5 * time.Second, leaderLag: 30 * time.Second, budget: 10 * time.Second, checks: 10 * time.Second,
+	beat: time.Second, tail: 50 * time.Millisecond, tailMost: time.Second, keep: time.Second, ask: 15 * time.Second, refused: 200 * time.Millisecond,
+	trouble: time.Second, empty: 5 * time.Second, leaderLag: 30 * time.Second, gone: 30 * time.Second, budget: 10 * time.Second, checks: 10 * time.Second,
 	reconnect: 100 * time.Millisecond, detachWait: 2 * time.Second,
 }
 

@@ -131,7 +131,7 @@ func (e *export) compute(ctx context.Context, p *pin, db *snapshot.DB, inc incar
 	log := handoff.NewLog(r, z.Index, base.index)
 	in := handoff.Input{Log: log, NowMs: p.NowMs, TTLMs: base.ttlMs, ManifestOffset: p.Offset, CheckpointMs: p.CheckpointMs}
 	if db != nil {
-		rows, closeRows, err := base.rows(db)
+		rows, closeRows, err := base.rows(ctx, db)
 		if err != nil {
 			return nil, err
 		}

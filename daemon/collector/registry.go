@@ -116,6 +116,16 @@ func (r *registry) load(ctx context.Context) error {
 // errNotRunning: the collector is starting or stopping.
 var errNotRunning = errors.New("the collector is starting or stopping")
 
+// staleError: an assignment of a synctool that has been replaced comes after one of its successor.
+type staleError struct {
+	a   *omsyncpb.Assignment
+	now uint64 // epoch
+}
+
+func (e *staleError) Error() string {
+	return fmt.Sprintf("%s is assigned by the synctool of epoch %d already, which leads after that of epoch %d", partitionName(e.a), e.now, e.a.GetEpoch())
+}
+
 // add stores an assignment and starts it in the place of any before it. The same token again changes nothing.
 func (r *registry) add(st stored) error {
 	p := placeOf(st.Assignment.GetKey())
@@ -128,18 +138,27 @@ func (r *registry) add(st stored) error {
 	if ctx == nil || ctx.Err() != nil {
 		return errNotRunning
 	}
-	if sl.now != nil && sl.now.a.GetToken() == st.Assignment.GetToken() {
+	old := sl.now
+	if old != nil && old.a.GetToken() == st.Assignment.GetToken() {
 		return nil
+	}
+	if old != nil && old.a.GetKey().GetTaskId() == st.Assignment.GetKey().GetTaskId() && old.a.GetEpoch() > st.Assignment.GetEpoch() {
+		return &staleError{st.Assignment, old.a.GetEpoch()}
 	}
 	dir := r.dir(p)
 	if err := r.c.o.Files.MkdirAll(dir); err != nil {
 		return fmt.Errorf("store the assignment: %w", err)
 	}
-	if err := writeStored(r.c.o.Files, dir, st); err != nil {
-		return err
+	if old != nil { // first: it writes the same record when it asks its tablet
+		old.stop()
 	}
-	if sl.now != nil {
-		sl.now.stop()
+	if err := writeStored(r.c.o.Files, dir, st); err != nil {
+		if old != nil { // goes on as it was
+			s := newSubtask(r.c, dir, stored{old.a, old.src()})
+			r.set(sl, s)
+			s.start(ctx)
+		}
+		return err
 	}
 	s := newSubtask(r.c, dir, st)
 	r.set(sl, s)

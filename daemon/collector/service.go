@@ -43,6 +43,10 @@ func (s *service) AddTask(ctx context.Context, q *omsyncpb.AddTaskRequest) (*oms
 		if errors.Is(err, errNotRunning) {
 			return nil, status.Error(codes.Unavailable, err.Error())
 		}
+		var stale *staleError
+		if errors.As(err, &stale) {
+			return nil, status.Error(codes.Aborted, err.Error())
+		}
 		return nil, fault.Error(codes.FailedPrecondition, classify(partitionName(a)+": store the assignment", err).fault)
 	}
 	s.c.log.Info("subtask is assigned", "table", tableName(a), "partition", a.GetKey().GetPid(), "mode", a.GetMode(), "tablet", a.GetTabletEndpoint(),
@@ -68,7 +72,10 @@ func (s *service) look(ctx context.Context, a *omsyncpb.Assignment) (*source, er
 	case err != nil:
 		return nil, err
 	}
-	return src, s.c.tryLink(src)
+	if err := s.c.tryLink(src); err != nil && !errors.Is(err, errNothingToLink) {
+		return nil, err
+	}
+	return src, nil
 }
 
 // RemoveTask drops a subtask and its links.

@@ -84,7 +84,7 @@ func (s *subtask) stop() {
 
 // run attaches, exports, and does so again after whatever was in the way.
 func (s *subtask) run(ctx context.Context) {
-	refused := backoff{first: s.c.o.pace.refused, most: 25 * s.c.o.pace.refused}
+	refused := backoff{first: s.c.o.pace.refused, most: 10 * s.c.o.pace.refused} // asks more often than the synctool gives up
 	var (
 		but  *link // the link on which this subtask has nothing more to do
 		lost bool  // the pin is

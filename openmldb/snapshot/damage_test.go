@@ -290,3 +290,22 @@ func TestIterState(t *testing.T) {
 		t.Error("a closed iterator goes on", err)
 	}
 }
+
+// TestInterrupt: a scan ends with what Interrupt says.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	f := loadFS(t, checkpoint(t, []*tableSpec{{num: 7, entries: []entry{put("a", 1, 1, "one"), put("b", 1, 2, "two")}}}))
+	db, err := Open(f, f.dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	stop := errors.New("stopped")
+	it, err := db.Scan(ScanOptions{Index: i0, Interrupt: func() error { return nil }})
+	if err != nil || !it.Next() || it.Err() != nil {
+		t.Errorf("not interrupted: %v, %v", err, it.Err())
+	}
+	if it, err = db.Scan(ScanOptions{Index: i0, Interrupt: func() error { return stop }}); err != nil || it.Next() || !errors.Is(it.Err(), stop) {
+		t.Errorf("interrupted: %v, %v", err, it.Err())
+	}
+}

@@ -12,6 +12,8 @@ type ScanOptions struct {
 	After  []byte // user key, as Iter.Key gives it: only rows behind it; nil: from the beginning
 	Before []byte // user key: only rows before it; nil: to the end
 	NowMs  int64  // hide what upstream's readers hide at this time (formats.md §3.4); 0: hide nothing
+	// Interrupt is asked now and then, also while no row is to be given: a snapshot may hold nothing but expired ones. Its error ends the scan.
+	Interrupt func() error
 }
 
 // Iter gives the rows of a scan in ascending order of Compare. What its methods return is valid until the next call of Next or Close.
@@ -23,6 +25,9 @@ type Iter struct {
 	after  []byte // rows up to here only count for the rank; nil: passed
 	merge  merge
 	sweep  *sweep
+
+	interrupt func() error
+	steps     uint
 
 	started bool
 	done    bool
@@ -40,7 +45,7 @@ func (db *DB) Scan(o ScanOptions) (*Iter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scan snapshot: %w", err)
 	}
-	it := &Iter{db: db, ix: o.Index, expiry: o.Index.TTL.at(o.NowMs)}
+	it := &Iter{db: db, ix: o.Index, expiry: o.Index.TTL.at(o.NowMs), interrupt: o.Interrupt}
 	if o.After != nil {
 		if len(o.After) < o.Index.suffix() {
 			return nil, fmt.Errorf("scan snapshot: %q is no key of column family %s", o.After, c.name)
@@ -61,9 +66,17 @@ func (db *DB) Scan(o ScanOptions) (*Iter, error) {
 	return it, nil
 }
 
+// askEvery is the number of entries between two questions to Interrupt.
+const askEvery = 1024
+
 // Next steps to the next row. After false, Err says whether the scan is complete.
 func (it *Iter) Next() bool {
 	for it.move() {
+		if it.steps++; it.steps%askEvery == 1 && it.interrupt != nil {
+			if err := it.interrupt(); err != nil {
+				return it.end(err)
+			}
+		}
 		r := it.merge.heap[0]
 		user := r.user
 		if it.key != nil {

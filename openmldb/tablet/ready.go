@@ -16,7 +16,7 @@ var (
 	// ErrLoading: it will be ready by itself.
 	ErrLoading = errors.New("the tablet is still loading it")
 	// ErrTooOld: tablets before 0.8.0 do not tell paths.
-	ErrTooOld = errors.New("the tablet does not tell where the data lies: OpenMLDB 0.8.0 or later is needed")
+	ErrTooOld = errors.New("the tablet is too old (OpenMLDB 0.7.3 or earlier): it does not tell where the data lies")
 	// ErrPath: collector and tablet run in different directories, so a relative path leads nowhere.
 	ErrPath = errors.New("the tablet's path is not absolute: set absolute ssd_root_path/hdd_root_path in tablet.flags")
 )
@@ -33,6 +33,9 @@ func Ready(s *apipb.TableStatus) error {
 		return fmt.Errorf("%s: %w", what, ErrLoading)
 	}
 	if s.GetSnapshotPath() == "" || s.GetBinlogPath() == "" {
+		if s.GetState() != apipb.TableState_kTableNormal { // newer tablets leave them out, too, while they are not ready
+			return fmt.Errorf("%s: %w", what, ErrLoading)
+		}
 		return fmt.Errorf("%s: %w", what, ErrTooOld)
 	}
 	for _, p := range []string{s.GetSnapshotPath(), s.GetBinlogPath()} {

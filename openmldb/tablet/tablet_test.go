@@ -168,8 +168,11 @@ func TestReady(t *testing.T) {
 		"loading":         {func(s *apipb.TableStatus) { s.State = apipb.TableState_kTableLoading.Enum() }, tablet.ErrLoading},
 		"no state":        {func(s *apipb.TableStatus) { s.State = nil }, tablet.ErrLoading},
 		"no paths":        {func(s *apipb.TableStatus) { s.SnapshotPath, s.BinlogPath = nil, nil }, tablet.ErrTooOld},
-		"no log path":     {func(s *apipb.TableStatus) { s.BinlogPath = proto.String("") }, tablet.ErrTooOld},
-		"relative":        {func(s *apipb.TableStatus) { s.BinlogPath = proto.String("./db/7_0/binlog/") }, tablet.ErrPath},
+		"not normal yet": {func(s *apipb.TableStatus) {
+			s.SnapshotPath, s.BinlogPath, s.State = nil, nil, apipb.TableState_kMakingSnapshot.Enum()
+		}, tablet.ErrLoading},
+		"no log path": {func(s *apipb.TableStatus) { s.BinlogPath = proto.String("") }, tablet.ErrTooOld},
+		"relative":    {func(s *apipb.TableStatus) { s.BinlogPath = proto.String("./db/7_0/binlog/") }, tablet.ErrPath},
 	} {
 		s := good()
 		c.change(s)

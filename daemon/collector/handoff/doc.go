@@ -33,6 +33,6 @@
 //
 // # What does not belong here
 //
-// Pinning, streaming and storing plans (daemon/collector, daemon/coord). Compute reads from interfaces; source.go is the only file that knows
-// log files, checkpoints and rows.
+// Pinning, streaming and storing plans (daemon/collector, daemon/coord). Compute reads from interfaces; log.go is the only file that knows log
+// files, and daemon/collector/base.go reads checkpoints and rows for it.
 package handoff

@@ -9,7 +9,7 @@ import (
 	"omsync/openmldb/binlog"
 )
 
-// Index0 is what the planner must know of a table's base index 0. IndexOf fills it from the table's meta.
+// Index0 is what the planner must know of a table's base index 0. The collector fills it from the table's meta.
 type Index0 struct {
 	// TsName is the index's ts column; empty: it has none, and the ts of its rows is the put time.
 	TsName string
