@@ -145,8 +145,7 @@ func (s *subtask) attach(ctx context.Context, req *attachRequest, plan *omsyncpb
 		st = s.rec.get()
 	}
 	s.att = &attachment{link: req.link, id: req.msg.GetAttachId()}
-	s.assigned, s.waited, s.heard = true, 0, time.Now()
-	s.assigning.reset()
+	s.assigned, s.took, s.waited, s.heard = true, "", 0, time.Now()
 	credit := s.term.credit()
 	s.mu.Lock()
 	s.live.link, s.live.attachID, s.live.credit = req.link, req.msg.GetAttachId(), int64(credit)

@@ -65,9 +65,21 @@ func (s *subtask) watchClock(ctx context.Context) {
 		s.reassign(ctx, "its collector "+st.Collector+" says nothing for "+silent.Round(time.Second).String())
 	case silent >= 2*check && !s.term.world.Alive(st.Collector):
 		s.reassign(ctx, "its collector "+st.Collector+" is gone from ZooKeeper")
+	case s.att == nil && s.replaced(&st):
+		s.reassign(ctx, "its collector "+st.Collector+" is gone, another one is active on the host")
 	case s.att != nil && s.moved(&st, now):
 		s.reassign(ctx, "the partition's leader moved away from "+st.Tablet)
 	}
+}
+
+// replaced tells that the collector is neither connected nor the active one of its host, and another reads the same tablet: there is nothing to
+// wait for. One whose tablet does not lead any more is given time to come back: its links may be the only ones.
+func (s *subtask) replaced(st *coord.SubtaskState) bool {
+	if s.term.world.Alive(st.Collector) || !s.term.world.Connected() {
+		return false
+	}
+	where, t := findPlace(s.term.world, s.task.name(), s.task.spec.TID, s.pid)
+	return t == nil && where.leader.Node == st.Tablet && where.collector != st.Collector
 }
 
 // moved tells that another tablet leads the partition and nothing more is to be had from the old host's links: they are finished, or stuck

@@ -76,7 +76,8 @@ func (s *subtask) revive(ctx context.Context, r *omsyncpb.RecoverRequest) error 
 	}
 	s.recovered, s.resumed = false, true
 	s.tolerate = r.GetAcceptMissing()
-	s.assigned, s.waited, s.tried, s.again, s.hold = false, 0, time.Time{}, time.Time{}, time.Time{}
+	s.assigned, s.took, s.fruitless = false, "", false
+	s.waited, s.tried, s.again, s.hold = 0, time.Time{}, time.Time{}, time.Time{}
 	s.assigning.reset()
 	s.writing.reset()
 	s.setStalled(nil)

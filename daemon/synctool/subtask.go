@@ -36,10 +36,12 @@ type subtask struct {
 	open      *segment
 	roll      bool // the open segment is to be closed and committed
 	job       *job
-	aside     *job // storing a plan, beside any other job
-	recovered bool // nothing of a former leader is open
-	resumed   bool // what was FAILED when the term began is tried again
-	assigned  bool // the present token was handed to its collector
+	aside     *job   // storing a plan, beside any other job
+	recovered bool   // nothing of a former leader is open
+	resumed   bool   // what was FAILED when the term began is tried again
+	assigned  bool   // the present token was handed to its collector
+	took      string // the collector that took the subtask and has not come with it yet
+	fruitless bool   // reassigned, and nothing is committed since
 	heard     time.Time
 	waited    time.Duration // without a collector, while ZooKeeper was connected
 	tried     time.Time     // last attempt to assign
@@ -221,6 +223,10 @@ func (s *subtask) reassign(ctx context.Context, why string) {
 	s.detach(why, false)
 	s.roll = s.open != nil
 	s.assigned, s.again = false, time.Time{}
+	if s.fruitless { // at once only the first time: a collector that gives it up each time is not to be hammered
+		s.again = time.Now().Add(s.assigning.next())
+	}
+	s.fruitless = true
 	s.setStalled(&omsyncpb.Fault{Code: codeNoCollector, Reason: why})
 	st := s.rec.get()
 	if st.Status == coord.Running {
