@@ -338,7 +338,7 @@ func (z *fakeZK) epochNow() uint64 {
 	return z.epoch
 }
 
-// TestPortTaken: exit code 3 is for this.
+// TestPortTaken: exit code 3 is for this, 2 for what can not be used at all.
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	k := newKit(t)
@@ -359,6 +359,17 @@ func TestPortTaken(t *testing.T) {
 	}
 	if err := s.Run(t.Context()); !errors.Is(err, ErrTaken) {
 		t.Errorf("the same spool: %v", err)
+	}
+	for name, c := range map[string]struct{ listen, spool string }{
+		"server.host": {"192.0.2.1:0", filepath.Join(k.dir, "third")}, "spool.path": {"127.0.0.1:0", "/proc/none/spool"},
+	} {
+		o.Listen, o.SpoolPath = c.listen, c.spool
+		if s, err = New(o, &fakeCluster{z: k.z}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run(t.Context()); !errors.Is(err, ErrConf) || errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

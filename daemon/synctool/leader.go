@@ -146,7 +146,7 @@ func (t *term) run(ctx context.Context, lost <-chan struct{}) error {
 	t.wg.Go(func() {
 		select {
 		case <-lost:
-			t.failed(errors.New("the lead is lost"))
+			t.failed(coord.ErrLost)
 		case <-t.ctx.Done():
 		}
 	})
