@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests, from installing what is missing to the last one, with the time of each part. Usage: scripts/test.sh [part...]
-# Parts: setup lint unit zookeeper e2e (all, in this order, without arguments).
+# Parts: setup lint unit models zookeeper e2e (all, in this order, without arguments).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 began=$SECONDS
@@ -35,6 +35,9 @@ unit() {
 	go test -run '^TestHistories$' ./daemon/collector/handoff
 }
 
+# The models in full: the race detector allows for a part of their histories only.
+models() { go test -run 'Model|Histories' ./daemon/synctool ./daemon/collector/handoff; }
+
 # The same tests of everything that talks to ZooKeeper, on a real one.
 zookeeper() {
 	go test -race -tags "$tags,zookeeper" ./openmldb/zkconn/... ./openmldb/catalog/... ./daemon/coord/... ./testenv/zkserver/... ./testenv/cluster/...
@@ -42,14 +45,14 @@ zookeeper() {
 
 e2e() { go test -race -timeout 20m -tags "$tags,zookeeper,e2e" ./testenv/e2e/... ./testenv/cmd/demo/...; }
 
-all=(setup lint unit zookeeper e2e)
+all=(setup lint unit models zookeeper e2e)
 [ $# -gt 0 ] && all=("$@")
 for p in "${all[@]}"; do
 	case $p in
 	setup) part setup scripts/setup.sh ;;
-	lint | unit | zookeeper | e2e) part "$p" "$p" ;;
+	lint | unit | models | zookeeper | e2e) part "$p" "$p" ;;
 	*)
-		echo "scripts/test.sh: no part $p: setup lint unit zookeeper e2e" >&2
+		echo "scripts/test.sh: no part $p: setup lint unit models zookeeper e2e" >&2
 		exit 2
 		;;
 	esac

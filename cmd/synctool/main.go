@@ -84,6 +84,8 @@ func serve(c *conf.Synctool, errs io.Writer) int {
 	switch {
 	case errors.Is(err, synctool.ErrTaken):
 		code = process.Taken
+	case errors.Is(err, synctool.ErrConf):
+		code = process.Usage
 	case err != nil:
 		code = process.Fatal
 	}

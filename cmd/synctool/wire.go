@@ -50,7 +50,10 @@ func work(ctx context.Context, c *conf.Synctool, log *slog.Logger) error {
 			return err == nil && dest.Overlaps(one, other), err
 		},
 		DialCollector: func(endpoint string) (omsyncpb.CollectorClient, io.Closer, error) {
-			conn, err := client.Dial(cluster.Address(endpoint), client.Options{})
+			// The address is looked up at each connect: a collector may come back elsewhere under the same endpoint.
+			conn, err := client.Dial(cluster.Address(endpoint), client.Options{Dial: func(ctx context.Context, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "tcp", cluster.Address(endpoint))
+			}})
 			if err != nil {
 				return nil, nil, err
 			}

@@ -47,11 +47,20 @@ func nonce() string {
 	return hex.EncodeToString(b)
 }
 
-// Pauses before standing again after serve failed.
+// Pauses before standing again: after a lost lead, which is ZooKeeper's doing, and after serve failed, which is this process's.
 const (
 	firstStand = 100 * time.Millisecond
+	lostStand  = time.Second
 	lastStand  = 30 * time.Second
 )
+
+// standAgain is the pause after a round that ended in err; wait is the one planned, next the one to plan.
+func standAgain(wait time.Duration, err error) (now, next time.Duration) {
+	if errors.Is(err, ErrLost) || passing(err) {
+		wait = min(wait, lostStand)
+	}
+	return wait, min(2*wait, lastStand)
+}
 
 // Run stands until ctx ends and calls serve each time this process is chosen. The end of ctx is no loss: the lead is held until serve returns. A
 // serve that fails gives the lead away, and this process stands again after a while. The error is ctx's, or what serve returned after ctx had
@@ -71,9 +80,10 @@ func (e *Election) Run(ctx context.Context, serve func(ctx context.Context, l *L
 			if errors.Is(err, zkconn.ErrClosed) {
 				return err
 			}
-			e.s.log.Warn("this synctool does not lead", "err", err, "stands again in", wait)
-			pause(ctx, wait)
-			wait = min(2*wait, lastStand)
+			var now time.Duration
+			now, wait = standAgain(wait, err)
+			e.s.log.Warn("this synctool does not lead", "err", err, "stands again in", now)
+			pause(ctx, now)
 		}
 	}
 	return ctx.Err()

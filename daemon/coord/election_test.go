@@ -232,6 +232,30 @@ func TestBeginLosesAnswers(t *testing.T) {
 	}
 }
 
+// TestStandAgain: a process that fails to lead stands at a growing pace; however often ZooKeeper takes the lead away, it is stood for soon.
+func TestStandAgain(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		err  error
+		most time.Duration
+	}{
+		"lost":          {fmt.Errorf("the term is over: %w", ErrLost), lostStand},
+		"not connected": {&zkconn.Error{Failed: -1, Err: zkconn.ErrNotConnected}, lostStand},
+		"failed":        {errors.New("load tasks: damaged"), lastStand},
+	} {
+		var now time.Duration
+		wait := firstStand
+		for round := range 20 {
+			if now, wait = standAgain(wait, c.err); round == 0 && now != firstStand || now > c.most {
+				t.Errorf("%s, round %d: %s", what, round, now)
+			}
+		}
+		if now != c.most {
+			t.Errorf("%s: %s after many rounds, want %s", what, now, c.most)
+		}
+	}
+}
+
 // TestLostBeforeBegin: who lost the election can not bump the epoch.
 func TestLostBeforeBegin(t *testing.T) {
 	t.Parallel()

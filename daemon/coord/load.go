@@ -96,5 +96,10 @@ func (s *Store) loadStates(ctx context.Context, id string, t *Task) error {
 	for i, pid := range pids {
 		t.States[pid] = states[i]
 	}
+	for _, pid := range t.Spec.Partitions { // without it the task would end in SUCCESS with a partition missing
+		if _, ok := t.States[pid]; !ok {
+			return fmt.Errorf("%s is gone: put it back from a backup of ZooKeeper, or remove %s to give the task up", s.paths.state(id, pid), s.paths.task(id))
+		}
+	}
 	return nil
 }

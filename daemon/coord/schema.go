@@ -16,7 +16,7 @@ type SchemaError struct {
 
 func (e *SchemaError) Error() string {
 	if e.Schema == 0 {
-		return fmt.Sprintf("%s has no schema number: it was not written by omsync, remove it or restore it from the progress mirror", e.What)
+		return fmt.Sprintf("%s has no schema number: it was not written by omsync, put it back from a backup of ZooKeeper, or remove the whole task to give it up", e.What)
 	}
 	return fmt.Sprintf("%s has schema %d, this release knows up to %d: run the newer release that wrote it", e.What, e.Schema, Schema)
 }

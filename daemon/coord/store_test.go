@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -228,7 +229,7 @@ func TestDamagedNodes(t *testing.T) {
 	at := s.paths.state("t7-a", 0)
 	for value, text := range map[string]string{
 		`{"schema":2,"later":1}`:             at + " has schema 2, this release knows up to 1: run the newer release that wrote it",
-		`{"status":"INIT"}`:                  at + " has no schema number: it was not written by omsync, remove it or restore it from the progress mirror",
+		`{"status":"INIT"}`:                  at + " has no schema number: it was not written by omsync, put it back from a backup of ZooKeeper, or remove the whole task to give it up",
 		`{"schema":1,"generation":"xyz"}`:    "",
 		`{"schema":1,"seq":-1}`:              "",
 		"":                                   "",
@@ -245,6 +246,9 @@ func TestDamagedNodes(t *testing.T) {
 		}
 	}
 	must(t, s.conn.Delete(ctx, at, -1))
+	if _, err := store.Load(ctx); err == nil || !strings.Contains(err.Error(), at+" is gone") {
+		t.Errorf("a partition without a state: %v", err)
+	}
 	_, err := s.conn.Create(ctx, s.paths.states("t7-a")+"/zero", nil, zkconn.Persistent)
 	must(t, err)
 	if _, err = store.Load(ctx); err == nil {

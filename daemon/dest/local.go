@@ -118,15 +118,19 @@ func (l *Local) Rename(_ context.Context, from, to string) error {
 func moveNew(a, b string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
-		if err := os.Link(a, b); err != nil {
-			return err
-		}
-		return os.Remove(a)
+		return linkNew(a, b)
 	}
 	if err != nil {
 		return &os.LinkError{Op: "rename", Old: a, New: b, Err: err}
 	}
 	return nil
+}
+
+func linkNew(a, b string) error {
+	if err := os.Link(a, b); err != nil {
+		return err
+	}
+	return os.Remove(a)
 }
 
 // Remove implements Dest.

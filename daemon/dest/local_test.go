@@ -101,6 +101,24 @@ func TestRenameNeverOverwrites(t *testing.T) {
 	if err := d.Rename(t.Context(), "nothing", "other"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("rename nothing: %v", err)
 	}
+	for way, move := range map[string]func(a, b string) error{"rename": moveNew, "link": linkNew} {
+		at := func(name string) string { return filepath.Join(d.root, name) }
+		if err := move(at("stage"), at("final")); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s onto a file: %v", way, err)
+		}
+		if err := move(at("nothing"), at("other")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s nothing: %v", way, err)
+		}
+		if err := move(at("stage"), at(way)); err != nil {
+			t.Errorf("%s: %v", way, err)
+		}
+		holds(t, d, way, "new\n")
+		if _, err := d.Stat(t.Context(), "stage"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after %s the old name is there: %v", way, err)
+		}
+		holds(t, d, "final", "old\n")
+		write(t, d, "stage", "new\n")
+	}
 }
 
 // TestNamesStayBelow: no name leads out of the directory.

@@ -110,9 +110,20 @@ func within(p, dir string) bool {
 	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
 }
 
-// Overlaps tells whether two locations are the same, or one lies in the other.
+// Overlaps tells whether two locations are the same, or one lies in the other, by their spelling or, on this machine, by where symbolic links lead.
 func Overlaps(a, b Location) bool {
-	return a.scheme == b.scheme && a.host == b.host && (within(a.path, b.path) || within(b.path, a.path))
+	if a.scheme != b.scheme || a.host != b.host {
+		return false
+	}
+	if within(a.path, b.path) || within(b.path, a.path) {
+		return true
+	}
+	if a.scheme != "file" {
+		return false
+	}
+	one, err1 := resolve(a.path)
+	other, err2 := resolve(b.path)
+	return err1 == nil && err2 == nil && (within(one, other) || within(other, one))
 }
 
 // Open opens a location that Parse has passed. For a local one symbolic links on the way must not lead out of the allowed prefixes.

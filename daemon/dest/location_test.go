@@ -133,4 +133,18 @@ func TestLinksStayAllowed(t *testing.T) {
 	if _, err := open(in+"/loop/t", in); err == nil {
 		t.Error("a loop was opened")
 	}
+	for _, x := range []struct {
+		a, b string
+		want bool
+	}{
+		{in + "/near/t", in + "/real/t", true}, {in + "/near/t/deeper", in + "/real/t", true}, {in + "/real", in + "/near/t", true},
+		{in + "/near/t", in + "/real/u", false}, {in + "/loop/t", in + "/real", false}, {in + "/loop/t", in + "/loop/t/u", true},
+	} {
+		c := Config{DefaultFS: "file:///", AllowedPrefixes: []string{in}}
+		a, aerr := Parse(x.a, c)
+		b, berr := Parse(x.b, c)
+		if aerr != nil || berr != nil || Overlaps(a, b) != x.want || Overlaps(b, a) != x.want {
+			t.Errorf("%s and %s overlap: %t, %v %v", x.a, x.b, !x.want, aerr, berr)
+		}
+	}
 }

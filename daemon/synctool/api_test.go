@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -220,6 +221,84 @@ func TestStopCommitsOpenSegments(t *testing.T) {
 	}
 }
 
+// TestStopIsBounded: what can not be committed within the grace is left, the end is in order all the same, and the rows come again.
+func TestStopIsBounded(t *testing.T) {
+	t.Parallel()
+	for name, block := range map[string]func(*kit){
+		"destination down": func(k *kit) { k.inject.set(failing("rename", syscall.ENOSPC)) },
+		"zookeeper down":   func(k *kit) { k.z.edit(func() { k.z.down = true }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKit(t)
+			k.opts = func(o *Options) { o.StopGrace = 300 * time.Millisecond }
+			data := simTable{0: newSimData(0, 10, 0)}
+			k.z.table("db", "t", 7, "h1:1")
+			x := k.tool()
+			k.collector("h1:9", data)
+			k.create(modeFullContinuous)
+			k.holds(data, true)
+			block(k)
+			data[0].grow(0, 25)
+			s := x.term.Load().all()[0].subs[0]
+			k.eventually("rows are under way", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return s.live.oldest != 0
+			})
+			began := time.Now()
+			if err := x.stop(); err != nil {
+				t.Errorf("the end is told as %v: exit code 4 for an orderly stop", err)
+			}
+			if d := time.Since(began); d > 10*time.Second {
+				t.Errorf("it took %s with a grace of 300 ms", d)
+			}
+			k.inject.set(nil)
+			k.z.edit(func() { k.z.down = false })
+			k.tool()
+			k.holds(data, true)
+		})
+	}
+}
+
+// unanswered is a cluster whose ZooKeeper is away when the process is asked to stop.
+type unanswered struct {
+	*fakeCluster
+	until func(context.Context)
+}
+
+func (u unanswered) Lead(ctx context.Context, _ func(context.Context, Lead) error) error {
+	u.until(ctx)
+	return errors.New("stand for election: not connected")
+}
+
+// TestStopWithoutZooKeeper: a stop that was asked for is no failure, whatever ZooKeeper says; the same error at another time is one.
+func TestStopWithoutZooKeeper(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	for name, until := range map[string]func(context.Context){"asked": func(ctx context.Context) { <-ctx.Done() }, "not asked": func(context.Context) {}} {
+		o := k.options(0)
+		o.SpoolPath = filepath.Join(k.dir, name)
+		s, err := New(o, unanswered{&fakeCluster{z: k.z}, until})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		if _, err := s.Addr(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if name == "asked" {
+			cancel()
+		}
+		if err := <-done; (err == nil) != (name == "asked") {
+			t.Errorf("%s: %v", name, err)
+		}
+		cancel()
+	}
+}
+
 // TestLostLeadStopsWriters: when the lead is lost nothing is written any more, and the same process may lead again later.
 func TestLostLeadStopsWriters(t *testing.T) {
 	t.Parallel()
@@ -259,7 +338,7 @@ func (z *fakeZK) epochNow() uint64 {
 	return z.epoch
 }
 
-// TestPortTaken: exit code 3 is for this.
+// TestPortTaken: exit code 3 is for this, 2 for what can not be used at all.
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	k := newKit(t)
@@ -280,6 +359,17 @@ func TestPortTaken(t *testing.T) {
 	}
 	if err := s.Run(t.Context()); !errors.Is(err, ErrTaken) {
 		t.Errorf("the same spool: %v", err)
+	}
+	for name, c := range map[string]struct{ listen, spool string }{
+		"server.host": {"192.0.2.1:0", filepath.Join(k.dir, "third")}, "spool.path": {"127.0.0.1:0", "/proc/none/spool"},
+	} {
+		o.Listen, o.SpoolPath = c.listen, c.spool
+		if s, err = New(o, &fakeCluster{z: k.z}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run(t.Context()); !errors.Is(err, ErrConf) || errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -28,8 +28,33 @@ type callers struct {
 
 	mu      sync.Mutex
 	clients map[string]omsyncpb.CollectorClient
+	slots   map[string]chan struct{}
 	closers []io.Closer
 	closed  bool
+}
+
+func newCallers(dial Dialer) *callers {
+	return &callers{dial: dial, clients: map[string]omsyncpb.CollectorClient{}, slots: map[string]chan struct{}{}}
+}
+
+// maxAssigning bounds AddTask calls to one collector at a time. Each has its own bound: one that does not answer holds up nobody else's subtasks.
+const maxAssigning = 64
+
+// enter waits for a place among the calls to a collector; leave gives it back.
+func (c *callers) enter(ctx context.Context, endpoint string) (leave func(), err error) {
+	c.mu.Lock()
+	slots := c.slots[endpoint]
+	if slots == nil {
+		slots = make(chan struct{}, maxAssigning)
+		c.slots[endpoint] = slots
+	}
+	c.mu.Unlock()
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 func (c *callers) at(endpoint string) (omsyncpb.CollectorClient, error) {
@@ -102,6 +127,11 @@ func (s *subtask) startAssign(ctx context.Context) {
 		s.notAssigned(ctx, t)
 		return
 	}
+	if s.took == where.collector && s.waited >= s.term.o.AssignTimeout {
+		s.fail(ctx, fail(codeAssignTimeout, "can its host reach this synctool at "+s.term.o.Advertise+" (server.advertise)? Look at its log and its /health, then recover",
+			"%s partition %d: collector %s took the subtask and did not come with it in %s", s.task.name(), s.pid, where.collector, s.waited.Round(time.Second)).fault)
+		return
+	}
 	token := newToken()
 	s.start(ctx, jobAssign, nil, func(soft, hard context.Context, _ func()) error {
 		if err := s.rec.change(hard, func(st *coord.SubtaskState) error { return s.occupy(st, where, token) }); err != nil {
@@ -115,7 +145,7 @@ func (s *subtask) startAssign(ctx context.Context) {
 	}, func(ctx context.Context, err error) {
 		switch {
 		case err == nil:
-			s.assigned, s.heard = true, time.Now()
+			s.assigned, s.took, s.heard = true, where.collector, time.Now()
 			s.mu.Lock()
 			s.live.heard = s.heard
 			s.mu.Unlock()
@@ -154,12 +184,11 @@ func begin(st *coord.SubtaskState) {
 
 // addTask calls the collector.
 func (s *subtask) addTask(ctx context.Context, where place, token string) error {
-	select {
-	case s.term.assigning <- struct{}{}:
-		defer func() { <-s.term.assigning }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	leave, err := s.term.callers.enter(ctx, where.collector)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	client, err := s.term.callers.at(where.collector)
 	if err != nil {
 		return err
@@ -194,6 +223,7 @@ func assignTrouble(where place, err error) *trouble {
 
 // notAssigned tries again soon, until assign_timeout has passed while ZooKeeper was connected.
 func (s *subtask) notAssigned(ctx context.Context, t *trouble) {
+	s.took = ""
 	if t.class == operator && lasting[t.fault.GetCode()] || s.waited >= s.term.o.AssignTimeout {
 		s.fail(ctx, t.fault)
 		return

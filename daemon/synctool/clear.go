@@ -32,6 +32,10 @@ func (c *clearer) add(r *record) {
 	c.mu.Lock()
 	c.waiting[r] = struct{}{}
 	c.mu.Unlock()
+	c.nudge()
+}
+
+func (c *clearer) nudge() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -62,11 +66,15 @@ func (c *clearer) Run(ctx context.Context) error {
 	}
 }
 
-// flush clears what waits now. An open decision is resent unchanged, like any other.
+// flush clears what waits now, but for records that are busy deciding: those are looked at again in a while. An open decision is resent
+// unchanged, like any other.
 func (c *clearer) flush(ctx context.Context) error {
 	for ctx.Err() == nil {
-		records := c.take()
+		records, busy := c.take()
 		if len(records) == 0 {
+			if busy {
+				c.nudge()
+			}
 			return nil
 		}
 		if err := c.decide(ctx, records); err != nil {
@@ -76,17 +84,18 @@ func (c *clearer) flush(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// take locks up to clearBatch records that have something to clear. One that is busy deciding will replace its pending by that.
-func (c *clearer) take() []*record {
+// take locks up to clearBatch records that have something to clear. One that is busy deciding is not waited for: a commit replaces its pending
+// anyway. It is left in the list, because other decisions do not, and a pending that stayed would have the next leader look for a file that its
+// readers may have taken away long ago.
+func (c *clearer) take() (out []*record, busy bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var out []*record
 	for r := range c.waiting {
 		if len(out) == clearBatch {
 			break
 		}
 		if !r.mu.TryLock() {
-			delete(c.waiting, r)
+			busy = true
 			continue
 		}
 		delete(c.waiting, r)
@@ -96,7 +105,7 @@ func (c *clearer) take() []*record {
 		}
 		out = append(out, r)
 	}
-	return out
+	return out, busy
 }
 
 func (c *clearer) decide(ctx context.Context, records []*record) error {

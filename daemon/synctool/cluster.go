@@ -179,7 +179,7 @@ func (c *ZooKeeper) host(one coord.Collector) string {
 
 // Alive implements World.
 func (c *ZooKeeper) Alive(endpoint string) bool {
-	return slices.ContainsFunc(c.collectors.Snapshot(), func(one coord.Collector) bool { return one.Endpoint == endpoint && one.State != coord.Foreign })
+	return slices.ContainsFunc(c.collectors.Snapshot(), func(one coord.Collector) bool { return one.Endpoint == endpoint && one.State == coord.Active })
 }
 
 // Collectors implements World.

@@ -165,14 +165,14 @@ type simClient struct{ c *simCollector }
 
 func (s simClient) AddTask(_ context.Context, r *omsyncpb.AddTaskRequest, _ ...grpc.CallOption) (*omsyncpb.AddTaskResponse, error) {
 	c, a := s.c, r.GetAssignment()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.added++
 	if c.refuse != nil {
 		if err := c.refuse(a); err != nil {
 			return nil, err
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.added++
 	pid := a.GetKey().GetPid()
 	c.tasks[pid] = a
 	if c.pins[pid] != a.GetGeneration() {

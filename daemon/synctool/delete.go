@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -131,8 +132,24 @@ func (t *term) tidy(ctx context.Context, k *task, files Files) error {
 			errs = append(errs, files.Remove(ctx, stateDir+"/"+baseName(i.Name)))
 		}
 	}
-	errs = append(errs, files.Remove(ctx, ownerFile))
+	errs = append(errs, t.disown(ctx, k, files))
 	return errors.Join(errs...)
+}
+
+// disown removes owner.json, unless a new task has taken the destination since: then it is that one's.
+func (t *term) disown(ctx context.Context, k *task, files Files) error {
+	t.creating.Lock() // nobody may write one between the look and the removal
+	defer t.creating.Unlock()
+	o, err := readOwner(ctx, files)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case o != k.ownership():
+		return nil
+	}
+	return files.Remove(ctx, ownerFile)
 }
 
 // reply makes an error for the wire.

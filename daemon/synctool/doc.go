@@ -13,7 +13,8 @@
 // one's rename is done, so at most one decided file is under way. (4) The point moves in the same decision that names the file, so rows are
 // asked for again exactly when their segment was not decided. Cases: a crash before the decision leaves an unnamed stage file; after it, a
 // pending one, which recovery settles first, for every subtask whatever its status; a lost reply is resolved by resending the identical
-// multi. TestModel explores these with the code of commit.go, publish.go, recovery.go and sweep.go itself.
+// multi. TestModel explores these with the code of segment.go, stage.go, commit.go, settle.go, publish.go, recovery.go, clear.go and sweep.go
+// itself.
 //
 // Shape: Synctool (the process) holds at most one term (a leadership); a term owns tasks, a task its subtasks; a subtask is one goroutine
 // that owns its segment and asks the committer, one segment at a time, to make it count. A term that loses its lead stops all writers before

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -83,10 +84,10 @@ func classify(where string, err error) *trouble {
 }
 
 // backoff waits longer after each failure: 1 s doubling to 5 min, each ±10 %. Only progress of the committed point resets it, so that
-// something that works for a moment each time is not hammered.
+// something that works for a moment each time is not hammered. A job and its subtask may use one at once.
 type backoff struct {
 	first, most time.Duration
-	tries       int
+	tries       atomic.Int32
 }
 
 const (
@@ -103,14 +104,13 @@ func (b *backoff) next() time.Duration {
 		most = mostPause
 	}
 	d := most
-	if b.tries < 30 {
-		d = min(first<<b.tries, most)
+	if tries := b.tries.Add(1) - 1; tries < 30 {
+		d = min(first<<tries, most)
 	}
-	b.tries++
 	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
 }
 
-func (b *backoff) reset() { b.tries = 0 }
+func (b *backoff) reset() { b.tries.Store(0) }
 
 // wait sleeps for the next pause or until ctx ends.
 func (b *backoff) wait(ctx context.Context) error {

@@ -142,8 +142,7 @@ func (s *subtask) committed(ctx context.Context, seg *sealed, err error) {
 	var gone *lostStage
 	switch {
 	case err == nil:
-		s.advanced = time.Now()
-		s.setStalled(nil)
+		s.progressed()
 		s.acknowledge()
 		s.term.mirror.add(s)
 		s.term.touch()
@@ -166,6 +165,13 @@ func (s *subtask) committed(ctx context.Context, seg *sealed, err error) {
 			s.fail(ctx, f)
 		})
 	}
+}
+
+// progressed notes that the committed point or the publication has moved.
+func (s *subtask) progressed() {
+	s.advanced, s.fruitless = time.Now(), false
+	s.assigning.reset()
+	s.setStalled(nil)
 }
 
 // writeFailed shows a failed segment file, and lets the collector come again after a pause: its rows must be sent anew.
@@ -210,8 +216,7 @@ func (s *subtask) startPublish(ctx context.Context) {
 		return nil
 	}, func(ctx context.Context, err error) {
 		if err == nil {
-			s.setStalled(nil)
-			s.advanced = time.Now()
+			s.progressed()
 			s.acknowledge()
 			s.term.mirror.add(s)
 			s.term.touch()

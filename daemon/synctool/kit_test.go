@@ -67,10 +67,8 @@ type tool struct {
 	stopped bool
 }
 
-// tool starts a synctool.
-func (k *kit) tool() *tool {
-	k.t.Helper()
-	n := len(k.tools)
+// options are those of the n-th synctool.
+func (k *kit) options(n int) Options {
 	o := Options{
 		Listen: "127.0.0.1:0", Version: "test", Cluster: "test", ProgressPath: filepath.Join(k.dir, "progress"),
 		SpoolPath: filepath.Join(k.dir, fmt.Sprintf("spool%d", n)), SegmentBytes: 2000, SegmentAge: 50 * time.Millisecond,
@@ -94,7 +92,13 @@ func (k *kit) tool() *tool {
 	if k.opts != nil {
 		k.opts(&o)
 	}
-	c := &fakeCluster{z: k.z}
+	return o
+}
+
+// tool starts a synctool.
+func (k *kit) tool() *tool {
+	k.t.Helper()
+	o, c := k.options(len(k.tools)), &fakeCluster{z: k.z}
 	s, err := New(o, c)
 	if err != nil {
 		k.t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"omsync/daemon/coord"
-	"omsync/rpc/omsyncpb"
 )
 
 // Ledger is all that a leader decides and reads: daemon/coord.Store, bound to one epoch.
@@ -46,7 +45,6 @@ type term struct {
 
 	files     atomic.Uint64 // names made so far
 	slots     chan struct{} // uploads at a time
-	assigning chan struct{} // AddTask calls at a time
 	spool     *spoolUse
 	clearer   *clearer
 	mirror    *mirror
@@ -62,16 +60,13 @@ type term struct {
 	ready    bool
 }
 
-// Uploads and AddTask calls at a time.
-const (
-	maxUploads   = 8
-	maxAssigning = 64
-)
+// maxUploads bounds uploads at a time.
+const maxUploads = 8
 
 func newTerm(ctx context.Context, o *Options, epoch uint64, store Ledger, world World, spool *spoolUse) *term {
 	t := &term{
 		o: o, epoch: epoch, store: store, world: world, log: o.Logger.With("epoch", epoch), spool: spool,
-		slots: make(chan struct{}, maxUploads), assigning: make(chan struct{}, maxAssigning),
+		slots:   make(chan struct{}, maxUploads),
 		changes: newChanges(), refreshes: make(chan struct{}, 1),
 		tasks: map[string]*task{}, links: map[*link]struct{}{},
 	}
@@ -79,7 +74,7 @@ func newTerm(ctx context.Context, o *Options, epoch uint64, store Ledger, world 
 	t.ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	t.clearer = newClearer(store, t.failed)
 	t.mirror = newMirror(o.ProgressPath, o.Advertise, t.log)
-	t.callers = &callers{dial: o.DialCollector, clients: map[string]omsyncpb.CollectorClient{}}
+	t.callers = newCallers(o.DialCollector)
 	return t
 }
 
@@ -151,7 +146,7 @@ func (t *term) run(ctx context.Context, lost <-chan struct{}) error {
 	t.wg.Go(func() {
 		select {
 		case <-lost:
-			t.failed(errors.New("the lead is lost"))
+			t.failed(coord.ErrLost)
 		case <-t.ctx.Done():
 		}
 	})
@@ -199,6 +194,7 @@ func (t *term) drain() {
 		}
 	}
 	t.mu.Unlock()
+	defer t.mirror.flush(t.ctx)
 	grace := time.NewTimer(t.o.StopGrace)
 	defer grace.Stop()
 	for _, c := range open {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -481,6 +482,41 @@ func TestDelete(t *testing.T) {
 	})
 	if _, err := k.api().Create(t.Context(), &omsyncpb.CreateRequest{Db: "db", Table: "t", Mode: proto.Int32(2), Dest: k.dest("again")}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDestinationIsTakenOver: a new task may have the destination before the old one's remains are tidied away; its owner.json stays.
+func TestDestinationIsTakenOver(t *testing.T) {
+	t.Parallel()
+	k, data, _ := one(t, 20)
+	k.holds(data, true)
+	tidying, goOn := make(chan struct{}, 8), make(chan struct{})
+	release := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(release)
+	k.inject.set(func(op, name string) error {
+		if op == "list" && name == stageDir {
+			tidying <- struct{}{}
+			<-goOn
+		}
+		return nil
+	})
+	if _, err := k.api().Delete(t.Context(), &omsyncpb.DeleteRequest{Db: "db", Table: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	<-tidying
+	r := &omsyncpb.CreateRequest{Db: "db", Table: "t", Mode: proto.Int32(modeFullContinuous), Dest: k.dest("out"), AllowNonempty: true}
+	a, err := k.api().Create(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	k.status(0, "RUNNING")
+	if err := k.leader().stop(); err != nil { // waits for the tidying too
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(k.dest("out"), ownerFile))
+	if err != nil || !strings.Contains(string(b), a.GetTaskId()) {
+		t.Errorf("owner.json of the new task: %s, %v", b, err)
 	}
 }
 

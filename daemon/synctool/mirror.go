@@ -29,6 +29,7 @@ type mirror struct {
 	log    *slog.Logger
 	errors atomic.Int64
 
+	files   sync.Mutex // no directory is retired while a file in it is written
 	mu      sync.Mutex
 	waiting map[*subtask]struct{}
 	wake    chan struct{}
@@ -61,9 +62,14 @@ func (m *mirror) Run(ctx context.Context) error {
 			return nil
 		case <-m.wake:
 		}
-		for s := m.next(); s != nil && ctx.Err() == nil; s = m.next() {
-			m.note(m.write(s))
-		}
+		m.flush(ctx)
+	}
+}
+
+// flush writes what waits now.
+func (m *mirror) flush(ctx context.Context) {
+	for s := m.next(); s != nil && ctx.Err() == nil; s = m.next() {
+		m.note(m.write(s))
 	}
 }
 
@@ -100,6 +106,13 @@ func (m *mirror) write(s *subtask) error {
 	if err := failpoint.Hit("synctool/mirror"); err != nil {
 		return err
 	}
+	m.files.Lock()
+	defer m.files.Unlock()
+	select {
+	case <-s.ended: // its directory may be out of the way already (retire)
+		return nil
+	default:
+	}
 	st := s.rec.get()
 	var b bytes.Buffer
 	if _, err := protodelim.MarshalTo(&b, progressOf(&s.task.spec, s.pid, &st, m.tool)); err != nil {
@@ -129,6 +142,8 @@ func (m *mirror) retire(t *task, ms int64) error {
 		delete(m.waiting, s)
 	}
 	m.mu.Unlock()
+	m.files.Lock()
+	defer m.files.Unlock()
 	dir := filepath.Join(m.dir, strconv.Itoa(int(t.spec.TID)))
 	err := os.Rename(dir, fmt.Sprintf("%s.deleted.%d", dir, ms))
 	if errors.Is(err, os.ErrNotExist) {

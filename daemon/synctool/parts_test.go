@@ -379,7 +379,8 @@ func TestOpenDecisionIsResent(t *testing.T) {
 	}
 }
 
-// TestClearIsBatched: one decision clears many; a subtask that decides meanwhile is left out.
+// TestClearIsBatched: one decision clears many; a subtask that decides meanwhile is not waited for, and cleared later: its next commit may be days
+// away.
 func TestClearIsBatched(t *testing.T) {
 	t.Parallel()
 	z := newFakeZK()
@@ -397,6 +398,7 @@ func TestClearIsBatched(t *testing.T) {
 		records = append(records, r)
 		c.add(r)
 	}
+	<-c.wake // Run would have taken it
 	records[9].mu.Lock()
 	if err := c.flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -406,6 +408,18 @@ func TestClearIsBatched(t *testing.T) {
 		if cleared := v.State.Pending == nil; cleared == (pid == 7 || pid == 9) {
 			t.Errorf("partition %d: cleared %t", pid, cleared)
 		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	for end := time.Now().Add(15 * time.Second); z.read("t", 9).Pending != nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the pending of the busy one stays")
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 	if err := records[0].change(t.Context(), func(*coord.SubtaskState) error { return nil }); err != nil {
 		t.Errorf("the version is not known after the batch: %v", err)

@@ -104,3 +104,54 @@ func (c *committer) readPlan(ctx context.Context, ref *coord.PlanRef) (*omsyncpb
 	})
 	return p, err
 }
+
+// answerPlan stores a proposed plan.
+func (s *subtask) answerPlan(ctx context.Context) {
+	if s.aside != nil {
+		return
+	}
+	s.mu.Lock()
+	req := s.plan
+	s.plan = nil
+	s.mu.Unlock()
+	if req == nil || s.att == nil || req.link != s.att.link || req.msg.GetAttachId() != s.att.id {
+		return
+	}
+	p := req.msg.GetPlan()
+	var accepted bool
+	com, again := *s.com, backoff{first: s.term.o.firstPause}
+	com.stall = func(ctx context.Context, t *trouble) error {
+		s.showStall(t)
+		return again.wait(ctx)
+	}
+	s.startAside(ctx, func(ctx context.Context) (err error) {
+		accepted, err = com.acceptPlan(ctx, p)
+		return err
+	}, func(ctx context.Context, err error) {
+		if err != nil {
+			s.after(ctx, err, func(f *omsyncpb.Fault) { s.fail(ctx, f) })
+			return
+		}
+		if s.att == nil || req.link != s.att.link || req.msg.GetAttachId() != s.att.id {
+			return
+		}
+		if !accepted {
+			s.drop(ctx)
+			s.detach("another hand-off plan is accepted for this generation: attach again to get it", false)
+			return
+		}
+		s.mu.Lock()
+		s.live.vanished = p.GetVanished()
+		s.mu.Unlock()
+		s.setStalled(nil)
+		s.term.touch()
+		s.att.link.send(&omsyncpb.SynctoolMessage{Body: &omsyncpb.SynctoolMessage_PlanAccepted{PlanAccepted: &omsyncpb.PlanAccepted{
+			Key: s.key(), AttachId: s.att.id, Generation: p.GetGeneration(),
+		}}})
+	})
+}
+
+type planRequest struct {
+	link *link
+	msg  *omsyncpb.PlanProposal
+}

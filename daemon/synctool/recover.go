@@ -76,11 +76,52 @@ func (s *subtask) revive(ctx context.Context, r *omsyncpb.RecoverRequest) error 
 	}
 	s.recovered, s.resumed = false, true
 	s.tolerate = r.GetAcceptMissing()
-	s.assigned, s.waited, s.tried, s.again, s.hold = false, 0, time.Time{}, time.Time{}, time.Time{}
+	s.assigned, s.took, s.fruitless = false, "", false
+	s.waited, s.tried, s.again, s.hold = 0, time.Time{}, time.Time{}, time.Time{}
 	s.assigning.reset()
 	s.writing.reset()
 	s.setStalled(nil)
 	s.term.touch()
 	s.nudge()
 	return nil
+}
+
+// operation is an operator's wish, done when no job runs.
+type operation struct {
+	do   func(context.Context) error
+	done chan error
+}
+
+// ask has do run when no job is in the way, and returns its error.
+func (s *subtask) ask(ctx context.Context, do func(context.Context) error) error {
+	o := &operation{do: do, done: make(chan error, 1)}
+	s.post(func(ctx context.Context) {
+		if ctx.Err() != nil {
+			o.done <- context.Cause(ctx)
+			return
+		}
+		s.ops = append(s.ops, o)
+		if s.job != nil && !s.job.decided.Load() {
+			s.job.cancel()
+		}
+	})
+	select {
+	case err := <-o.done:
+		return err
+	case <-s.ended:
+		return errTermOver
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *subtask) operate(ctx context.Context) {
+	ops := s.ops
+	s.ops = nil
+	for _, o := range ops {
+		o.done <- o.do(ctx)
+	}
+	if len(ops) > 0 {
+		s.nudge()
+	}
 }

@@ -36,10 +36,12 @@ type subtask struct {
 	open      *segment
 	roll      bool // the open segment is to be closed and committed
 	job       *job
-	aside     *job // storing a plan, beside any other job
-	recovered bool // nothing of a former leader is open
-	resumed   bool // what was FAILED when the term began is tried again
-	assigned  bool // the present token was handed to its collector
+	aside     *job   // storing a plan, beside any other job
+	recovered bool   // nothing of a former leader is open
+	resumed   bool   // what was FAILED when the term began is tried again
+	assigned  bool   // the present token was handed to its collector
+	took      string // the collector that took the subtask and has not come with it yet
+	fruitless bool   // reassigned, and nothing is committed since
 	heard     time.Time
 	waited    time.Duration // without a collector, while ZooKeeper was connected
 	tried     time.Time     // last attempt to assign
@@ -53,29 +55,6 @@ type subtask struct {
 	ops       []*operation
 	tolerate  bool          // the operator accepts that committed files are missing
 	leaving   chan struct{} // non-nil while draining; closed when nothing is open
-}
-
-// attachment is a collector's present hold on the subtask.
-type attachment struct {
-	link *link
-	id   uint64
-	seq  uint64 // of the last batch
-}
-
-type attachRequest struct {
-	link *link
-	msg  *omsyncpb.Attach
-}
-
-type planRequest struct {
-	link *link
-	msg  *omsyncpb.PlanProposal
-}
-
-// operation is an operator's wish, done when no job runs.
-type operation struct {
-	do   func(context.Context) error
-	done chan error
 }
 
 // job is work on its own goroutine.
@@ -210,85 +189,6 @@ func (s *subtask) resume(ctx context.Context) {
 	s.nudge()
 }
 
-// due says how long nothing needs to be done.
-func (s *subtask) due(now time.Time) time.Duration {
-	d := time.Hour
-	at := func(t time.Time) {
-		if !t.IsZero() {
-			d = min(d, max(t.Sub(now), time.Millisecond))
-		}
-	}
-	if s.open != nil && !s.roll {
-		at(s.open.began.Add(s.term.o.SegmentAge))
-	}
-	if s.hold.After(now) {
-		at(s.hold)
-	}
-	if !s.schema.IsZero() {
-		at(now.Add(schemaPause))
-	}
-	switch st := s.rec.get(); st.Status {
-	case coord.Running, coord.Init, coord.Reassigning:
-		if s.job != nil {
-			break
-		}
-		if s.assigned {
-			at(s.heard.Add(2 * s.term.o.CheckPeriod))
-			if now.After(s.heard.Add(2 * s.term.o.CheckPeriod)) {
-				at(now.Add(s.term.o.CheckPeriod / 2))
-			}
-		} else if s.att == nil {
-			at(s.again)
-		}
-	}
-	return d
-}
-
-// watchClock acts on what time alone brings.
-func (s *subtask) watchClock(ctx context.Context) {
-	now := time.Now()
-	if s.open != nil && now.Sub(s.open.began) >= s.term.o.SegmentAge {
-		s.roll = true
-	}
-	st := s.rec.get()
-	if !s.assigned || s.job != nil || s.leaving != nil || st.Status != coord.Running && st.Status != coord.Init && st.Status != coord.Reassigning {
-		return
-	}
-	s.mu.Lock()
-	if s.live.heard.After(s.heard) {
-		s.heard = s.live.heard
-	}
-	if s.asked != nil && !s.asked.link.over() { // it is us who let it wait
-		s.heard = now
-	}
-	s.mu.Unlock()
-	check := s.term.o.CheckPeriod
-	switch silent := now.Sub(s.heard); {
-	case silent >= 3*check:
-		s.reassign(ctx, "its collector "+st.Collector+" says nothing for "+silent.Round(time.Second).String())
-	case silent >= 2*check && !s.term.world.Alive(st.Collector):
-		s.reassign(ctx, "its collector "+st.Collector+" is gone from ZooKeeper")
-	case s.att != nil && s.moved(&st, now):
-		s.reassign(ctx, "the partition's leader moved away from "+st.Tablet)
-	}
-}
-
-// moved tells that another tablet leads the partition and nothing more is to be had from the old host's links: they are finished, or stuck
-// (docs/design.md §5.2). Before the log phase only the old host's pin can go on.
-func (s *subtask) moved(st *coord.SubtaskState, now time.Time) bool {
-	if st.Point.Phase != phaseLog || !st.PublishDone {
-		return false
-	}
-	lead, err := s.term.world.Leader(s.task.spec.TID, s.pid)
-	if err != nil || lead.Node == st.Tablet {
-		return false
-	}
-	s.mu.Lock()
-	tail := s.live.tail
-	s.mu.Unlock()
-	return tail != 0 && st.Point.Index >= tail || now.Sub(s.advanced) >= 2*s.term.o.CheckPeriod && s.open == nil
-}
-
 // change decides, and ends the term if it may not.
 func (s *subtask) change(ctx context.Context, edit func(*coord.SubtaskState)) bool {
 	err := s.rec.change(ctx, func(st *coord.SubtaskState) error {
@@ -323,6 +223,10 @@ func (s *subtask) reassign(ctx context.Context, why string) {
 	s.detach(why, false)
 	s.roll = s.open != nil
 	s.assigned, s.again = false, time.Time{}
+	if s.fruitless { // at once only the first time: a collector that gives it up each time is not to be hammered
+		s.again = time.Now().Add(s.assigning.next())
+	}
+	s.fruitless = true
 	s.setStalled(&omsyncpb.Fault{Code: codeNoCollector, Reason: why})
 	st := s.rec.get()
 	if st.Status == coord.Running {
@@ -403,39 +307,5 @@ func (s *subtask) left() {
 		default:
 			close(s.leaving)
 		}
-	}
-}
-
-// ask has do run when no job is in the way, and returns its error.
-func (s *subtask) ask(ctx context.Context, do func(context.Context) error) error {
-	o := &operation{do: do, done: make(chan error, 1)}
-	s.post(func(ctx context.Context) {
-		if ctx.Err() != nil {
-			o.done <- context.Cause(ctx)
-			return
-		}
-		s.ops = append(s.ops, o)
-		if s.job != nil && !s.job.decided.Load() {
-			s.job.cancel()
-		}
-	})
-	select {
-	case err := <-o.done:
-		return err
-	case <-s.ended:
-		return errTermOver
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s *subtask) operate(ctx context.Context) {
-	ops := s.ops
-	s.ops = nil
-	for _, o := range ops {
-		o.done <- o.do(ctx)
-	}
-	if len(ops) > 0 {
-		s.nudge()
 	}
 }

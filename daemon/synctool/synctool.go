@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"omsync/daemon/coord"
@@ -132,8 +133,11 @@ func (o *Options) fill() error {
 	return nil
 }
 
-// ErrTaken is the cause when the port or the spool directory is in use: exit code 3.
-var ErrTaken = errors.New("taken by another process")
+// Causes of Run's error that have an exit code of their own.
+var (
+	ErrTaken = errors.New("taken by another process") // 3: the port or the spool directory is in use
+	ErrConf  = errors.New("conf file")                // 2: the address or the spool directory can not be used
+)
 
 // Synctool is the process: one port, one place in the election, at most one term at a time.
 type Synctool struct {
@@ -184,12 +188,16 @@ func (s *Synctool) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: %w", ErrTaken, err)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrConf, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	l, err := net.Listen("tcp", s.o.Listen)
 	if err != nil {
-		return fmt.Errorf("%w: listen on server.host and server.port: %w", ErrTaken, err)
+		cause := ErrConf
+		if errors.Is(err, syscall.EADDRINUSE) {
+			cause = ErrTaken
+		}
+		return fmt.Errorf("%w: listen on server.host and server.port: %w", cause, err)
 	}
 	addr := l.Addr().String()
 	if s.o.Advertise == "" {
@@ -200,13 +208,13 @@ func (s *Synctool) Run(ctx context.Context) (err error) {
 	return s.serve(ctx, l)
 }
 
-func (s *Synctool) serve(ctx context.Context, l net.Listener) error {
+func (s *Synctool) serve(asked context.Context, l net.Listener) error {
 	var all sync.WaitGroup
 	errs := make(chan error, 2)
 	// ZooKeeper is needed until the last segment is decided, so its watches end last.
-	zk, stop := context.WithCancel(context.WithoutCancel(ctx))
+	zk, stop := context.WithCancel(context.WithoutCancel(asked))
 	defer stop()
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(asked)
 	defer cancel()
 	var watches sync.WaitGroup
 	watches.Go(func() {
@@ -222,7 +230,11 @@ func (s *Synctool) serve(ctx context.Context, l net.Listener) error {
 		}
 	})
 	err := s.cluster.Lead(ctx, s.lead)
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		err = nil
+	case asked.Err() != nil && err != nil: // e.g. ZooKeeper did not answer meanwhile: the next leader goes on all the same
+		s.o.Logger.Warn("the end was not in order", "err", err)
 		err = nil
 	}
 	cancel()

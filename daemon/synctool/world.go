@@ -16,7 +16,7 @@ type World interface {
 	Leader(tid, pid uint32) (Leader, error)
 	// Collector is the active collector of ours on a host.
 	Collector(host string) (endpoint string, ok bool)
-	// Alive tells that a collector of ours is registered, active or standing by.
+	// Alive tells that a collector of ours is registered and the active one of its host.
 	Alive(endpoint string) bool
 	Collectors() []CollectorInfo
 	// Connected tells whether ZooKeeper can be asked now.

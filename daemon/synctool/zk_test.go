@@ -71,6 +71,13 @@ func (z *fakeZK) state(pid uint32) coord.SubtaskState {
 	return coord.SubtaskState{}
 }
 
+// read reads a subtask's node of one task.
+func (z *fakeZK) read(id string, pid uint32) coord.SubtaskState {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.tasks[id].States[pid].State
+}
+
 // put overwrites a subtask's node, as a leader before would have left it.
 func (z *fakeZK) put(pid uint32, f func(*coord.SubtaskState)) {
 	z.edit(func() {
@@ -205,7 +212,7 @@ func (c *fakeCluster) Collector(host string) (string, bool) {
 func (c *fakeCluster) Alive(endpoint string) bool {
 	c.z.mu.Lock()
 	defer c.z.mu.Unlock()
-	return slices.ContainsFunc(c.z.collectors, func(i CollectorInfo) bool { return i.Endpoint == endpoint })
+	return slices.ContainsFunc(c.z.collectors, func(i CollectorInfo) bool { return i.Endpoint == endpoint && i.State == "active" })
 }
 
 func (c *fakeCluster) Collectors() []CollectorInfo {

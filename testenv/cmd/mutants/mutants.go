@@ -77,7 +77,7 @@ var mutants = []mutant{
 		because: "a leader whose epoch is over can not decide",
 	},
 	{
-		name: "length-not-checked", file: "daemon/synctool/commit.go",
+		name: "length-not-checked", file: "daemon/synctool/stage.go",
 		old: "	if info.Size != seg.length {\n		if seg.stage", new: "	if info.Size < 0 {\n		if seg.stage",
 		pkg: "./daemon/synctool", test: "TestModelRandom",
 		because: "a stage file that is cut short is not committed",
