@@ -29,11 +29,7 @@ lint() {
 }
 
 tags=rocksdb,python
-# The race detector leaves time for a tenth of the planner's histories: all of them once without it.
-unit() {
-	go test -race -tags "$tags" ./...
-	go test -run '^TestHistories$' ./daemon/collector/handoff
-}
+unit() { go test -race -tags "$tags" ./...; }
 
 # The models in full: the race detector allows for a part of their histories only.
 models() { go test -run 'Model|Histories' ./daemon/synctool ./daemon/collector/handoff; }
