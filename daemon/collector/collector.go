@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"sync/atomic"
 
 	"omsync/daemon/coord"
@@ -86,7 +87,11 @@ func (c *Collector) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	l, err := c.o.Listener(c.o.Listen)
 	if err != nil {
-		return fmt.Errorf("%w: listen on endpoint: %w", ErrTaken, err)
+		cause := ErrConf
+		if errors.Is(err, syscall.EADDRINUSE) {
+			cause = ErrTaken
+		}
+		return fmt.Errorf("%w: listen on endpoint: %w", cause, err)
 	}
 	addr := l.Addr().String()
 	c.addr.Store(&addr)
