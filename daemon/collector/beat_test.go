@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+
+	"omsync/rpc/omsyncpb"
 )
 
 // TestTurns: a heartbeat does not queue behind the batches that stand in line.
@@ -48,6 +50,46 @@ func TestTurns(t *testing.T) {
 	}
 	x.take(true) // free again
 	x.pass()
+}
+
+// sentStream keeps what is sent.
+type sentStream struct {
+	omsyncpb.Ingest_StreamClient
+	sent []*omsyncpb.CollectorMessage // one sender at a time
+}
+
+func (s *sentStream) Send(m *omsyncpb.CollectorMessage) error {
+	s.sent = append(s.sent, m)
+	return nil
+}
+
+// TestBatchesGoLast: of what waits for the stream a heartbeat goes before a batch that came earlier.
+func TestBatchesGoLast(t *testing.T) {
+	t.Parallel()
+	stream := &sentStream{}
+	l := &link{ctx: t.Context(), stream: stream}
+	l.sending.take(false)
+	var all sync.WaitGroup
+	line := func(n int) func() bool {
+		return func() bool {
+			l.sending.mu.Lock()
+			defer l.sending.mu.Unlock()
+			return len(l.sending.hurry)+len(l.sending.rest) == n
+		}
+	}
+	all.Go(func() {
+		if err := l.send(&omsyncpb.CollectorMessage{Body: &omsyncpb.CollectorMessage_Batch{}}); err != nil {
+			t.Error(err)
+		}
+	})
+	until(t, "the batch waits", line(1))
+	all.Go(l.beat)
+	until(t, "the heartbeat waits", line(2))
+	l.sending.pass()
+	all.Wait()
+	if _, ok := stream.sent[0].GetBody().(*omsyncpb.CollectorMessage_Heartbeat); !ok || len(stream.sent) != 2 {
+		t.Errorf("%v", stream.sent)
+	}
 }
 
 // beats waits for n heartbeats more.
