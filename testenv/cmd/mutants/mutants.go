@@ -47,7 +47,7 @@ var mutants = []mutant{
 	{
 		name: "index-0-dropped", file: "daemon/collector/logphase.go",
 		old: "case !mine:", new: "case !mine && out == nil:",
-		pkg: "./daemon/collector", test: "TestFixtures",
+		pkg: "./daemon/collector", test: "TestExactlyOnce",
 		because: "an entry without a key of index 0 belongs to another partition",
 	},
 	{
