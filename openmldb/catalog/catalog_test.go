@@ -307,8 +307,8 @@ func TestProtectedTable(t *testing.T) {
 	})
 }
 
-// TestProtectedCluster: with the cluster's credential all that a name server keeps for itself is followed; without it nothing is read, and the log
-// says why.
+// TestProtectedCluster: with the cluster's credential all that a name server keeps for itself is followed, also behind a break; without it nothing
+// is read, and the log says why.
 func TestProtectedCluster(t *testing.T) {
 	t.Parallel()
 	z := zkserver.ForTest(t)
@@ -319,13 +319,14 @@ func TestProtectedCluster(t *testing.T) {
 	_, err := ns.c.Create(ns.ctx, root+"/nodes/tablet0", nil, zkconn.Ephemeral)
 	must(t, err)
 	ns.put("map/names/tablet0", []byte("10.0.0.9:9527"))
-	c := follow(t, connectAs(t, z.Addr(), "ns:secret"), Options{Refresh: time.Hour, Unnotified: time.Hour})
+	c := follow(t, connectAs(t, z.Proxy.Addr(), "ns:secret"), Options{Refresh: time.Hour, Unnotified: time.Hour})
 	must(t, c.Ready(ns.ctx))
 	if s := c.Snapshot(); !leaderIs(7, 0, "tablet0")(s) || s.Resolve("tablet0") != "10.0.0.9:9527" || !s.Alive("tablet0") {
 		t.Errorf("the protected cluster is read as %+v", s)
 	}
+	z.Proxy.Cut()
 	ns.table(table(7, "db", "t", []*nspb.PartitionMeta{replica("tablet1", true, true)}))
-	sees(t, c, "a failover", leaderIs(7, 0, "tablet1"))
+	sees(t, c, "a failover behind a cut", leaderIs(7, 0, "tablet1"))
 
 	var log syncBuffer
 	stranger := follow(t, connectAs(t, z.Addr(), "ns:guess"), Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})

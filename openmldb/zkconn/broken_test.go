@@ -87,6 +87,36 @@ func TestWatchIsShared(t *testing.T) {
 	}
 }
 
+// TestKeeperFires: should somebody make the node that nobody makes, connections go on, before a break and behind it.
+func TestKeeperFires(t *testing.T) {
+	t.Parallel()
+	z := zkserver.ForTest(t)
+	ctx := limit(t)
+	c := open(t, Options{Servers: []string{z.Proxy.Addr()}})
+	other := open(t, Options{Servers: []string{z.Addr()}})
+	must(t, c.MkdirAll(ctx, "/x"))
+	must(t, other.MkdirAll(ctx, keepPath))
+	t.Cleanup(func() {
+		if err := other.Delete(context.WithoutCancel(ctx), keepPath, -1); err != nil {
+			t.Error(err)
+		}
+	})
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	eventually(t, "the keeper's end", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return !l.keeper
+	})
+	for range 3 {
+		z.Proxy.Cut()
+		must(t, c.MkdirAll(ctx, "/x/y"))
+		_, _, err := c.Get(ctx, "/x/y")
+		must(t, err)
+	}
+}
+
 // TestEmptyServer: a server that came back with nothing refuses clients that have seen more; the Conn starts anew.
 func TestEmptyServer(t *testing.T) {
 	t.Parallel()

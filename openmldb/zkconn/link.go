@@ -38,6 +38,7 @@ type link struct {
 	confirmed time.Time     // sending time of the newest answered request
 	attached  bool          // the library says it has the session
 	known     bool          // the credential was accepted
+	keeper    bool          // the library holds a watch that never fires, see keep
 	ready     bool          // attached and known
 	lease     *Lease
 	armed     map[watchKey]chan struct{}
@@ -98,7 +99,7 @@ func (l *link) check(now time.Time) (time.Duration, error) {
 	limit := leaseTime(l.timeout)
 	for t := range l.taps {
 		if w := t.waiting(); !w.IsZero() && now.Sub(w) >= limit {
-			_ = t.Conn.Close() // the library notices and connects to the next server
+			_ = t.cut() // the library connects to the next server
 			delete(l.taps, t)
 			l.c.o.Logger.Warn("ZooKeeper does not answer, the connection is cut", "server", t.RemoteAddr(), "after", now.Sub(w).Round(time.Millisecond))
 		}
@@ -152,7 +153,13 @@ func (l *link) dial(network, address string, _ time.Duration) (net.Conn, error) 
 		_ = conn.Close() // nobody will use it
 		return nil, context.Cause(l.ctx)
 	}
-	t := &tap{Conn: conn, heard: l.heard, hello: l.hello}
+	t := &tap{Conn: conn, heard: l.heard, hello: l.hello, broken: make(chan struct{})}
+	if l.keeper {
+		t.hold = make(chan struct{})
+		if l.c.o.AuthCert != "" {
+			t.free = 1
+		}
+	}
 	t.closed = func() {
 		l.mu.Lock()
 		delete(l.taps, t)
@@ -202,11 +209,10 @@ func (l *link) event(e zk.Event) {
 	case zk.StateHasSession:
 		l.mu.Lock()
 		l.attached, l.dials = true, 0
-		needsAuth := l.c.o.AuthCert != "" && !l.known
-		l.known = l.known || l.c.o.AuthCert == ""
+		prepared := l.known && l.keeper
 		l.mu.Unlock()
-		if needsAuth {
-			l.calls.Go(l.authenticate)
+		if !prepared {
+			l.calls.Go(l.prepare)
 			return
 		}
 		l.settle()
@@ -220,22 +226,65 @@ func (l *link) event(e zk.Event) {
 	}
 }
 
-// authenticate adds the credential; the library adds it again itself after each reconnect, before anything else is sent.
-func (l *link) authenticate() {
+// prepare does what a session needs before its first operation. Where it fails the next connection tries again.
+func (l *link) prepare() {
 	<-l.up
-	err := l.zk.AddAuth(l.c.o.AuthScheme, []byte(l.c.o.AuthCert))
-	if err == nil {
-		l.mu.Lock()
-		l.known = true
-		l.mu.Unlock()
+	if l.authenticate() && l.keep() {
 		l.settle()
-		return
 	}
-	if errors.Is(err, zk.ErrAuthFailed) {
-		l.c.o.Logger.Error("ZooKeeper refuses the credential: check scheme and user:password of zk_cert", "scheme", l.c.o.AuthScheme)
+}
+
+// authenticate adds the credential; the library adds it again itself after each reconnect, before anything else is sent.
+func (l *link) authenticate() bool {
+	l.mu.Lock()
+	known := l.known || l.c.o.AuthCert == ""
+	l.known = known
+	l.mu.Unlock()
+	if known {
+		return true
 	}
-	// Without it nothing may be created. The next connection tries again.
-	l.cut()
+	if err := l.zk.AddAuth(l.c.o.AuthScheme, []byte(l.c.o.AuthCert)); err != nil {
+		if errors.Is(err, zk.ErrAuthFailed) {
+			l.c.o.Logger.Error("ZooKeeper refuses the credential: check scheme and user:password of zk_cert", "scheme", l.c.o.AuthScheme)
+		}
+		l.cut() // without it nothing may be created
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known = true
+	return true
+}
+
+// keepPath is a node that nobody makes, in the tree that belongs to ZooKeeper itself.
+const keepPath = "/zookeeper/omsync"
+
+// keep sets a watch that never fires, so that the library sets watches again after every reconnect: see tap.hold. A server that refuses it is used
+// without.
+func (l *link) keep() bool {
+	_, _, fired, err := l.zk.ExistsW(keepPath)
+	if err != nil {
+		if !answered(err) {
+			l.cut()
+		}
+		return answered(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return false
+	}
+	l.keeper = true
+	l.calls.Go(func() {
+		select {
+		case <-fired: // somebody made the node after all
+			l.mu.Lock()
+			l.keeper = false
+			l.mu.Unlock()
+		case <-l.gone:
+		}
+	})
+	return true
 }
 
 // settle makes operations go through. Watches set before the break are not trusted: the library sets them again, but drops failures to do so.
@@ -269,7 +318,7 @@ func (l *link) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for t := range l.taps {
-		_ = t.Conn.Close() // the library notices
+		_ = t.cut()
 		delete(l.taps, t)
 	}
 }

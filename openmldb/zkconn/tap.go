@@ -20,6 +20,14 @@ type tap struct {
 
 	closed func() // by the library
 
+	// After a reconnect the library reads the number of its newest answer to set its watches again, and does not guard it against the answers that
+	// come in. So none is let through before the request that sets watches went out.
+	hold     chan struct{} // closed by that request; nil: nothing is held back
+	release  sync.Once
+	free     int           // answers let through all the same: those to credentials, which the library waits for
+	broken   chan struct{} // closed with the connection
+	breaking sync.Once
+
 	mu         sync.Mutex
 	unanswered []time.Time // sending times of the requests without an answer, oldest first
 
@@ -35,6 +43,10 @@ func (t *tap) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	t.unanswered = append(t.unanswered, time.Now())
 	t.mu.Unlock()
+	const setWatches = 101 // the operation, behind length and xid
+	if t.hold != nil && len(b) >= 12 && binary.BigEndian.Uint32(b[8:]) == setWatches {
+		t.release.Do(func() { close(t.hold) })
+	}
 	return t.Conn.Write(b)
 }
 
@@ -50,10 +62,25 @@ func (t *tap) waiting() time.Time {
 
 func (t *tap) Close() error {
 	t.closed()
+	return t.cut()
+}
+
+// cut breaks the connection; the library notices.
+func (t *tap) cut() error {
+	t.breaking.Do(func() { close(t.broken) })
 	return t.Conn.Close()
 }
 
 func (t *tap) Read(b []byte) (int, error) {
+	if t.hold != nil && t.greeted && len(t.head) == 0 { // between two packets
+		if t.free--; t.free < 0 {
+			select {
+			case <-t.hold:
+			case <-t.broken:
+				return 0, net.ErrClosed
+			}
+		}
+	}
 	n, err := t.Conn.Read(b)
 	if e := t.look(b[:n]); e != nil {
 		return 0, e

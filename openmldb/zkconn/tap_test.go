@@ -25,6 +25,7 @@ func (s *stream) Read(b []byte) (int, error) {
 }
 
 func (s *stream) Write(b []byte) (int, error) { return len(b), nil }
+func (s *stream) Close() error                { return nil }
 func (s *stream) RemoteAddr() net.Addr        { return &net.TCPAddr{} }
 
 func packet(body []byte) []byte {
@@ -71,6 +72,53 @@ func TestTap(t *testing.T) {
 		}
 		if len(heard) != 4 || heard[3] != sent[3] || x.waiting() != sent[4] {
 			t.Fatalf("step %d: %d answers, the last to %v, waiting since %v", step, len(heard), heard, x.waiting())
+		}
+	}
+}
+
+// TestTapHolds: behind the greeting, and the answers let through, nothing comes before the request that sets watches, or the connection's end.
+func TestTapHolds(t *testing.T) {
+	t.Parallel()
+	setWatches := binary.BigEndian.AppendUint32(make([]byte, 8), 101)
+	for _, tc := range []struct {
+		name  string
+		free  int
+		first int // bytes that come at once
+		wake  func(x *tap) error
+		all   bool // the rest comes then
+	}{
+		{"watches set", 0, 40, func(x *tap) error { _, err := x.Write(setWatches); return err }, true},
+		{"after a credential", 1, 40 + 20, func(x *tap) error { _, err := x.Write(setWatches); return err }, true},
+		{"cut", 0, 40, func(x *tap) error { return x.cut() }, false},
+	} {
+		in := append(append(greeting(42, 3000), answer(1, 12)...), answer(2, 12)...)
+		x := &tap{Conn: &stream{b: in, step: 4}, heard: func(time.Time) {}, hello: func(int64, time.Duration, []byte) {},
+			hold: make(chan struct{}), broken: make(chan struct{}), free: tc.free}
+		if _, err := x.Write(make([]byte, 12)); err != nil { // another request releases nothing
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(x, make([]byte, tc.first)); err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		rest := make(chan int, 1)
+		go func() {
+			b, _ := io.ReadAll(x)
+			rest <- len(b)
+		}()
+		select {
+		case n := <-rest:
+			t.Fatalf("%s: %d bytes came before", tc.name, n)
+		case <-time.After(20 * time.Millisecond): // a slow machine sees nothing here, a fault is seen on a fast one
+		}
+		if err := tc.wake(x); err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		if tc.all {
+			want = len(in) - tc.first
+		}
+		if n := <-rest; n != want {
+			t.Errorf("%s: %d bytes came then, want %d", tc.name, n, want)
 		}
 	}
 }
