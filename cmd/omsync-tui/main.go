@@ -8,12 +8,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/urfave/cli/v3"
 	"golang.org/x/term"
 	"google.golang.org/grpc"
 
 	"omsync/daemon/process"
 	"omsync/rpc/client"
 	"omsync/tui/ctl"
+	"omsync/tui/inspect"
 )
 
 func main() {
@@ -26,6 +28,7 @@ func main() {
 		Dial:      func(addr string) (*grpc.ClientConn, error) { return client.Dial(addr, client.Options{}) },
 		Cluster:   zooKeeper{},
 		Version:   process.Version(),
+		More:      []*cli.Command{inspect.Command(inspect.Env{Out: os.Stdout, Err: os.Stderr, Now: time.Now})},
 	})
 	stop()
 	os.Exit(code)
