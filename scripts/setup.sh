@@ -42,8 +42,8 @@ if ! compgen -G "$jars/zookeeper-*.jar" >/dev/null; then
 	echo "set-up: ZooKeeper, from Maven"
 	mvn -q -B -f testenv/zkserver/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$PWD/$jars"
 fi
-if ! build/venv/bin/python -c 'import duckdb, pyarrow' >/dev/null 2>&1; then
-	echo "set-up: duckdb and pyarrow, from PyPI"
+if ! build/venv/bin/python -c 'import duckdb, pyarrow, requests' >/dev/null 2>&1; then
+	echo "set-up: duckdb, pyarrow and requests, from PyPI"
 	python3 -m venv build/venv
 	build/venv/bin/pip install -q --disable-pip-version-check -r scripts/requirements.txt
 fi
