@@ -14,7 +14,7 @@ const (
 func collectorKeys(c *Collector) keys {
 	brpc := "a setting of brpc or of the write-open RocksDB that this collector does not use"
 	pace := "this collector sends while there is data, it does not pace itself"
-	return newKeys([]*Key{
+	k := newKeys([]*Key{
 		{Name: "endpoint", Shipped: "127.0.0.1:8888", Upstream: true, Required: true, set: endpoint(&c.Endpoint, false),
 			Help: "Address to listen on, and name of this collector in ZooKeeper. The host text must equal that of the tablets on this host."},
 		{Name: "advertise", set: endpoint(&c.Advertise, true),
@@ -78,9 +78,7 @@ func collectorKeys(c *Collector) keys {
 		{Name: "max_log_file_size", Upstream: true, Default: "0", Ignored: brpc, Help: "RocksDB."},
 		{Name: "keep_log_file_num", Upstream: true, Default: "5", Ignored: brpc, Help: "RocksDB."},
 		{Name: "use_name", Upstream: true, Default: "false", Ignored: "names are resolved wherever ZooKeeper has them", Help: "Upstream's server names."},
-		{Name: "brpc_*", Upstream: true, Ignored: brpc, Help: "brpc's own flags."},
-		{Name: "minloglevel", Upstream: true, Default: "0", Ignored: "use log_level", Help: "glog."},
-		{Name: "logtostderr", Upstream: true, Default: "false", Ignored: "use openmldb_log_dir=", Help: "glog."},
-		{Name: "v", Upstream: true, Default: "0", Ignored: "use log_level", Help: "glog."},
 	})
+	k.foreign = foreign
+	return k
 }
