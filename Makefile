@@ -4,13 +4,16 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS = -s -w -X omsync/daemon/process.release=$(VERSION)
 DAEMONS = ./cmd/data_collector ./cmd/synctool ./cmd/omsync-tui
 
-.PHONY: help build test demo lint fuzz mutants bench microbench clean
+.PHONY: help build dist test demo lint fuzz mutants bench microbench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## static binaries in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(DAEMONS)
+
+dist: ## build/dist/omsync-<version>-linux-amd64.tar.gz, which unpacks over an OpenMLDB package
+	VERSION=$(VERSION) GO=$(GO) scripts/dist.sh
 
 test: ## install what the tests need and run them all
 	scripts/test.sh

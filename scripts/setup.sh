@@ -19,6 +19,7 @@ want liblz4-dev have_header lz4.h
 want libzstd-dev have_header zstd.h
 want zlib1g-dev have_header zlib.h
 want libbz2-dev have_header bzlib.h
+want shellcheck shellcheck --version
 want default-jre-headless java -version
 want python3-venv python3 -c 'import venv, ensurepip'
 jars=build/zk-jars

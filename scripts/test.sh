@@ -17,11 +17,12 @@ part() { # part <name> <command...>
 # No cgo: what users build. Then what the tests build.
 lint() {
 	local dirty
-	dirty=$(gofmt -l $(git ls-files -co --exclude-standard '*.go'))
+	dirty=$(git ls-files -z -co --exclude-standard '*.go' | xargs -0 gofmt -l)
 	if [ -n "$dirty" ]; then
 		echo "gofmt these: $dirty" >&2
 		return 1
 	fi
+	shellcheck bin/start.sh scripts/*.sh .ci/run
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=0 go vet ./...
 	go vet -tags "$tags,e2e" ./...
