@@ -10,10 +10,10 @@
 # own log file is where its conf file says, logs/<component>.log as shipped.
 set -u
 
-serve_within=60 # s, from the start until the port is served
-stop_within=90  # s, from SIGTERM to the end; the synctool commits open segments for up to 30
-pause_max=60    # s between two starts by the monitor
-keep=$((10 << 20))
+serve_within=${OMSYNC_START_TIMEOUT:-60} # s, from the start until the port is served
+stop_within=${OMSYNC_STOP_TIMEOUT:-90}   # s, from SIGTERM to the end; the synctool commits open segments for up to 30
+pause_max=60                             # s between two starts by the monitor
+keep=$((10 << 20))                       # bytes of a file in logs/ before it is set aside as .old
 
 self=$(readlink -f -- "${BASH_SOURCE[0]}") || exit 1
 root=${self%/bin/*}
@@ -192,7 +192,7 @@ start() {
 	say "Starting $component ..."
 	set -m # a process group of its own: Ctrl-C at this terminal is not meant for it
 	if [ -n "$mon" ]; then
-		supervise 3>"$tmp/ready" 9>&- &
+		supervise 3>"$tmp/ready" 9>&- </dev/null >>"$out" 2>&1 &
 	else
 		OMSYNC_READY_FD=3 become 3>"$tmp/ready" &
 	fi
