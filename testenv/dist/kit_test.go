@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,27 +22,41 @@ import (
 
 const version = "0.0.1-test"
 
-// tarball is built once.
-var tarball, unpacked string
+// built is where the tarball, built once, and an unpacked copy of it are.
+type built struct{ tarball, unpacked string }
+
+var (
+	work  string // removed at the end
+	build = sync.OnceValues(func() (b built, err error) {
+		if b.tarball, err = Build(context.Background(), work, version); err != nil {
+			return b, err
+		}
+		b.unpacked = filepath.Join(work, "unpacked")
+		if err := os.Mkdir(b.unpacked, 0o755); err != nil {
+			return b, err
+		}
+		return b, Unpack(b.tarball, b.unpacked)
+	})
+)
+
+// the returns what is built. It is first called by a test, not before them: go test knows what a test looks at from then on only.
+func the(t *testing.T) built {
+	t.Helper()
+	b, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "omsync-dist-")
-	if err == nil {
-		tarball, err = Build(context.Background(), dir, version)
-	}
-	unpacked = filepath.Join(dir, "unpacked")
-	if err == nil {
-		err = os.Mkdir(unpacked, 0o755)
-	}
-	if err == nil {
-		err = Unpack(tarball, unpacked)
-	}
-	if err != nil {
+	var err error
+	if work, err = os.MkdirTemp("", "omsync-dist-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := os.RemoveAll(work); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -59,6 +74,7 @@ type kit struct {
 func newKit(t *testing.T) *kit {
 	t.Helper()
 	k := &kit{t: t, Tree: Tree{Dir: filepath.Join(t.TempDir(), "the package")}}
+	unpacked := the(t).unpacked
 	k.must(filepath.WalkDir(unpacked, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

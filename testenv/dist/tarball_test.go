@@ -13,6 +13,7 @@ import (
 
 func TestUnpacksOverAPackage(t *testing.T) {
 	t.Parallel()
+	tarball := the(t).tarball
 	if base := filepath.Base(tarball); base != "omsync-"+version+"-linux-amd64.tar.gz" {
 		t.Error(base)
 	}
@@ -58,6 +59,7 @@ func TestUnpacksOverAPackage(t *testing.T) {
 // TestUnits: the units start files of the tarball with arguments that these take, and tell systemd when they serve.
 func TestUnits(t *testing.T) {
 	t.Parallel()
+	unpacked := the(t).unpacked
 	paths, err := filepath.Glob(filepath.Join(unpacked, "systemd", "*.service"))
 	if err != nil || len(paths) != 2 {
 		t.Fatal(paths, err)
