@@ -163,8 +163,16 @@ func TestStalePidFiles(t *testing.T) {
 	k := newKit(t)
 	ended := exec.Command("true")
 	k.must(ended.Run())
+	other := exec.Command("sleep", "1000") // a living process of something else
+	k.must(other.Start())
+	t.Cleanup(func() {
+		k.must(other.Process.Kill())
+		if err := other.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("start.sh ended a process that is not the daemon: %v", err)
+		}
+	})
 	for name, pid := range map[string]string{
-		"ended": fmt.Sprint(ended.Process.Pid), "of another program, with NUL bytes": fmt.Sprintf("%d\x00\x00", os.Getpid()), "empty": "", "text": "nonsense\n",
+		"ended": fmt.Sprint(ended.Process.Pid), "of another program, with NUL bytes": fmt.Sprintf("%d\x00\x00", other.Process.Pid), "empty": "", "text": "nonsense\n",
 	} {
 		k.write("bin/synctool.pid", pid)
 		k.write("bin/synctool.pid.child", pid)
