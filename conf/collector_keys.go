@@ -77,6 +77,9 @@ func collectorKeys(c *Collector) keys {
 		{Name: "block_cache_shardbits", Upstream: true, Default: "8", Ignored: brpc, Help: "RocksDB."},
 		{Name: "max_log_file_size", Upstream: true, Default: "0", Ignored: brpc, Help: "RocksDB."},
 		{Name: "keep_log_file_num", Upstream: true, Default: "5", Ignored: brpc, Help: "RocksDB."},
+		{Name: "role", Upstream: true, Default: "", Ignored: "this program has one role", Help: "Upstream's choice of server."},
+		{Name: "glog_dir", Upstream: true, Default: "", Ignored: "use openmldb_log_dir", Help: "Upstream's clients' log directory."},
+		{Name: "glog_level", Upstream: true, Default: "0", Ignored: "use log_level", Help: "Upstream's clients' log level."},
 		{Name: "use_name", Upstream: true, Default: "false", Ignored: "names are resolved wherever ZooKeeper has them", Help: "Upstream's server names."},
 	})
 	k.foreign = foreign
