@@ -40,7 +40,8 @@ zookeeper() {
 	go test -race -tags "$tags,zookeeper" ./openmldb/zkconn/... ./openmldb/catalog/... ./daemon/coord/... ./testenv/zkserver/... ./testenv/cluster/...
 }
 
-e2e() { go test -race -timeout 20m -tags "$tags,zookeeper,e2e" ./testenv/e2e/... ./testenv/cmd/demo/...; }
+# Most of the time they wait for processes: more of them at once than there are cores.
+e2e() { go test -race -parallel 4 -timeout 20m -tags "$tags,zookeeper,e2e" ./testenv/e2e/... ./testenv/cmd/demo/...; }
 
 all=(setup lint unit models zookeeper e2e)
 [ $# -gt 0 ] && all=("$@")
