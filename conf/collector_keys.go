@@ -50,7 +50,8 @@ func collectorKeys(c *Collector) keys {
 		{Name: "replication_settle_ms", Default: "5000", Unit: "ms", set: duration(&c.ReplicationSettle, time.Millisecond, 0, 10*time.Minute),
 			Help: "Where a partition has followers, log entries younger than this are not exported yet: a put is acknowledged before it is replicated."},
 		{Name: "hold_budget_bytes", Default: "100GiB", Unit: "bytes", set: size(&c.HoldBudget, 0, math.MaxInt64),
-			Help: "Bytes of tablet files that only our links keep alive. Warned at 80 %; over it the subtask fails and its hold is dropped. 0 = no bound."},
+			Help: "Bytes of tablet files that only our links keep alive. Warned at 80 %; over it the largest standby hold is dropped or, without one, " +
+				"the largest hold, whose subtask fails. 0 = no bound."},
 		{Name: "plan_memory_bytes", Default: "64MiB", Unit: "bytes", set: size(&c.PlanMemory, mib, 16*gib),
 			Help: "Memory for sorting the retained log of one partition at the hand-off; more is sorted on disk in collector_datadir."},
 		{Name: "openmldb_log_dir", Shipped: "./logs", Upstream: true, Default: "./logs", set: text(&c.Log.Dir),

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,10 @@ import (
 type place struct{ tid, pid uint32 }
 
 func (p place) String() string { return fmt.Sprintf("%d-%d", p.tid, p.pid) }
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.tid, q.tid), cmp.Compare(p.pid, q.pid))
+}
 
 func placeOf(k *omsyncpb.SubtaskKey) place { return place{k.GetTid(), k.GetPid()} }
 

@@ -21,11 +21,12 @@ func (h holdSum) text(budget int64) string {
 	return fmt.Sprintf("links keep %d bytes of tablet files alive, the budget is %d (hold_budget_bytes); the most is held for %s", h.bytes, budget, h.largest)
 }
 
-// watchBudget sums the holds now and then. Over the budget the largest one is dropped and its subtask fails.
+// watchBudget sums the holds now and then. Over the budget the largest standby hold is dropped; if there is none, the largest hold of a subtask, which
+// fails.
 func (c *Collector) watchBudget(ctx context.Context) {
 	warned := false
 	for pause(ctx, c.o.Clock, c.o.pace.budget, nil) == nil {
-		sum, largest := c.sumHolds()
+		sum, largest, spare := c.sumHolds()
 		c.mu.Lock()
 		c.holds = sum
 		c.mu.Unlock()
@@ -34,14 +35,17 @@ func (c *Collector) watchBudget(ctx context.Context) {
 			c.log.Warn("hold budget", "reason", sum.text(c.o.HoldBudget))
 		}
 		warned = warn
-		if c.o.HoldBudget > 0 && sum.bytes > c.o.HoldBudget && largest != nil {
+		switch over := c.o.HoldBudget > 0 && sum.bytes > c.o.HoldBudget; {
+		case over && spare != nil: // no export depends on it now
+			spare.overBudget(ctx, sum)
+		case over && largest != nil:
 			largest.overBudget(ctx, sum)
 		}
 	}
 }
 
-func (c *Collector) sumHolds() (sum holdSum, largest *subtask) {
-	most := int64(-1)
+func (c *Collector) sumHolds() (sum holdSum, largest *subtask, spare *standbyHold) {
+	most, mostSpare := int64(-1), int64(0)
 	for _, s := range c.reg.all() {
 		u, err := s.hold.usage()
 		if err != nil {
@@ -54,7 +58,22 @@ func (c *Collector) sumHolds() (sum holdSum, largest *subtask) {
 			most, largest, sum.largest = u.bytes, s, partitionName(s.a)
 		}
 	}
-	return sum, largest
+	for _, k := range c.reg.standbys() {
+		u, err := k.hold.usage()
+		if err != nil {
+			k.log().Warn("can not sum the standby hold", "err", err)
+			continue
+		}
+		sum.bytes += u.bytes
+		sum.files += u.logFiles
+		if u.bytes > mostSpare {
+			mostSpare, spare = u.bytes, k
+		}
+	}
+	if spare != nil && mostSpare > most {
+		sum.largest = partitionName(spare.of()) + " (standby)"
+	}
+	return sum, largest, spare
 }
 
 // overBudget drops the hold and fails the subtask.

@@ -105,3 +105,10 @@ func (c *crashFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	return c.FS.ReadDir(name)
 }
+
+func (c *crashFS) ReadFile(name string) ([]byte, error) {
+	if err := c.hit("read", name); err != nil {
+		return nil, err
+	}
+	return c.FS.ReadFile(name)
+}

@@ -2,8 +2,9 @@
 // it, and streams rows to the synctool that leads (docs/design.md §3, §4, §5.1, §5.2).
 //
 // The nouns: Collector (the process) · subtask (one partition: an actor with a keeper of its links) · hold (the links) · pin (the checkpoint a
-// generation is exported from) · uplink and link (the stream to the synctool) · attach (one subtask on one link) · export (what an attach does: scan
-// and plan, backlog, log) · sender (batches and credit) · logReader (the log through the links).
+// generation is exported from) · standbyHold (the links of a log whose subtask another collector serves) · uplink and link (the stream to the
+// synctool) · attach (one subtask on one link) · export (what an attach does: scan and plan, backlog, log) · sender (batches and credit) · logReader
+// (the log through the links).
 //
 // # Why nothing is lost or doubled here
 //

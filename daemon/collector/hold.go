@@ -377,6 +377,13 @@ func (h *hold) drop(ctx context.Context) (first, last uint64, err error) {
 	return first, last, errors.Join(err, h.dropSnapshotLocked(), h.forget(func(incarnation) bool { return true }))
 }
 
+// again links anew after a drop.
+func (h *hold) again() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dropped = false
+}
+
 // usage is what a hold keeps.
 type usage struct {
 	snapshotFiles, logFiles int

@@ -38,6 +38,7 @@ func (c *Collector) metrics(w io.Writer) error {
 	one("omsync_collector_log_skipped_blocks_total", "counter", "Damaged log blocks passed over.", sum.GetSkippedBlocks())
 	one("omsync_collector_hold_bytes", "gauge", "Bytes of tablet files that only links keep alive.", uint64(holds.bytes))
 	one("omsync_collector_hold_files", "gauge", "Links.", uint64(holds.files))
+	one("omsync_collector_standby_holds", "gauge", "Logs held for subtasks that other collectors serve.", uint64(len(c.reg.standbys())))
 	one("omsync_collector_hold_budget_bytes", "gauge", "Bound of omsync_collector_hold_bytes, 0 = none.", uint64(c.o.HoldBudget))
 
 	states, lag, faults := map[string]uint64{}, map[string]uint64{}, map[string]uint64{}

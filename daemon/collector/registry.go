@@ -21,12 +21,17 @@ type registry struct {
 	ctx     context.Context // of subtasks; nil before run
 	damaged map[place]error // records that could not be read; their links are kept until somebody owns them again
 	wg      sync.WaitGroup  // of cleaners
+
+	keeping      sync.Mutex // one call of Keep at a time
+	epoch, round uint64     // of the last one
+	wanted       map[place]*omsyncpb.StandbyHold
 }
 
 // slot serializes what happens to one partition's directory.
 type slot struct {
-	mu  sync.Mutex
-	now *subtask // nil: no task; changed under slot.mu and registry.mu
+	mu    sync.Mutex
+	now   *subtask     // nil: no task; changed under slot.mu and registry.mu
+	spare *standbyHold // only without a task; changed as now is
 }
 
 func newRegistry(c *Collector) *registry {
@@ -53,6 +58,13 @@ func (r *registry) set(sl *slot, s *subtask) {
 	sl.now = s
 }
 
+// setSpare changes a slot whose lock is held.
+func (r *registry) setSpare(sl *slot, k *standbyHold) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sl.spare = k
+}
+
 // all lists the subtasks by partition.
 func (r *registry) all() []*subtask {
 	r.mu.Lock()
@@ -64,11 +76,7 @@ func (r *registry) all() []*subtask {
 		}
 	}
 	slices.SortFunc(out, func(a, b *subtask) int {
-		p, q := placeOf(a.a.GetKey()), placeOf(b.a.GetKey())
-		if p.tid != q.tid {
-			return int(int64(p.tid) - int64(q.tid))
-		}
-		return int(int64(p.pid) - int64(q.pid))
+		return placeOf(a.a.GetKey()).compare(placeOf(b.a.GetKey()))
 	})
 	return out
 }
@@ -91,10 +99,9 @@ func (r *registry) load(ctx context.Context) error {
 		dir := r.dir(p)
 		st, err := readStored(fsys, dir)
 		switch {
-		case notExist(err): // half removed, or never made
-			r.c.log.Info("links without a task are removed", "dir", dir)
-			if err := fsys.RemoveAll(dir); err != nil {
-				return fmt.Errorf("sweep collector_datadir: %w", err)
+		case notExist(err):
+			if err := r.loadStandby(ctx, p); err != nil {
+				return err
 			}
 		case err != nil:
 			r.c.log.Error("an assignment can not be read; its links are kept until the synctool assigns the partition again", "err", err)
@@ -102,6 +109,9 @@ func (r *registry) load(ctx context.Context) error {
 			r.damaged[p] = err
 			r.mu.Unlock()
 		default:
+			if err := r.forgetStandby(dir); err != nil { // it was taken over, or was to take over
+				return err
+			}
 			s := newSubtask(r.c, dir, st)
 			sl := r.slot(p)
 			sl.mu.Lock()
@@ -149,21 +159,34 @@ func (r *registry) add(st stored) error {
 	if err := r.c.o.Files.MkdirAll(dir); err != nil {
 		return fmt.Errorf("store the assignment: %w", err)
 	}
+	spare := sl.spare
 	if old != nil { // first: it writes the same record when it asks its tablet
 		old.stop()
+	} else if spare != nil {
+		spare.stop()
 	}
 	if err := writeStored(r.c.o.Files, dir, st); err != nil {
 		if old != nil { // goes on as it was
 			s := newSubtask(r.c, dir, stored{old.a, old.src()})
 			r.set(sl, s)
 			s.start(ctx)
+		} else if spare != nil {
+			spare.start(ctx)
 		}
 		return err
+	}
+	if spare != nil {
+		r.c.log.Info("standby hold is taken over", "table", tableName(st.Assignment), "partition", p.pid)
+		r.setSpare(sl, nil)
+		if err := r.forgetStandby(dir); err != nil { // the assignment counts, whatever lies beside it
+			r.c.log.Warn("forget the standby hold", "err", err)
+		}
 	}
 	s := newSubtask(r.c, dir, st)
 	r.set(sl, s)
 	r.mu.Lock()
 	delete(r.damaged, p)
+	delete(r.wanted, p)
 	r.mu.Unlock()
 	s.start(ctx)
 	return nil
@@ -179,26 +202,30 @@ func (r *registry) has(p place) *omsyncpb.Assignment {
 	return nil
 }
 
-// remove ends a subtask and drops its links. A key or token that is not its own is left alone.
+// remove ends a subtask and drops its links. A key or token that is not its own is left alone; as much of the token as is shown will do.
 func (r *registry) remove(k *omsyncpb.SubtaskKey, token string) error {
 	p := placeOf(k)
 	sl := r.slot(p)
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	s := sl.now
-	if s == nil || s.a.GetKey().GetTaskId() != k.GetTaskId() || token != "" && token != s.a.GetToken() {
+	if s == nil || s.a.GetKey().GetTaskId() != k.GetTaskId() || token != "" && token != s.a.GetToken() && token != maskedToken(s.a.GetToken()) {
 		return nil
 	}
 	s.stop()
 	return r.clean(sl, p)
 }
 
-// clean removes the directory of a subtask that has ended: the assignment first, so that what is left of a half removed one is swept.
+// clean removes the directory of a subtask that has ended: the assignment first, so that what is left of a half removed one is swept. Where the log is
+// wanted for the collector that the subtask went to, the links stay.
 func (r *registry) clean(sl *slot, p place) error {
 	if err := failpoint.Hit("collector/clean"); err != nil {
 		return err
 	}
 	fsys, dir := r.c.o.Files, r.dir(p)
+	if kept, err := r.spareOf(sl, p); kept || err != nil {
+		return err
+	}
 	if err := fsys.Remove(filepath.Join(dir, assignmentName)); err != nil && !notExist(err) {
 		return fmt.Errorf("remove the assignment: %w", err)
 	}
@@ -232,6 +259,9 @@ func (r *registry) stop() {
 		s.stop()
 	}
 	r.wg.Wait()
+	for _, k := range r.standbys() {
+		k.stop()
+	}
 }
 
 // problems says which records can not be read.

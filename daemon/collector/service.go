@@ -86,6 +86,26 @@ func (s *service) RemoveTask(_ context.Context, q *omsyncpb.RemoveTaskRequest) (
 	return &omsyncpb.RemoveTaskResponse{}, nil
 }
 
+// Keep takes over which logs are to be held for subtasks of other collectors.
+func (s *service) Keep(_ context.Context, q *omsyncpb.KeepRequest) (*omsyncpb.KeepResponse, error) {
+	for _, h := range q.GetHolds() {
+		if h.GetKey().GetTaskId() == "" || h.GetTabletAddress() == "" {
+			return nil, status.Error(codes.InvalidArgument, "a standby hold names no task or no tablet")
+		}
+	}
+	err := s.c.reg.keep(q)
+	var stale *staleRound
+	switch {
+	case errors.Is(err, errNotRunning):
+		return nil, status.Error(codes.Unavailable, err.Error())
+	case errors.As(err, &stale):
+		return nil, status.Error(codes.Aborted, err.Error())
+	case err != nil:
+		return nil, fault.Error(codes.Internal, classify("keep logs for other collectors", err).fault)
+	}
+	return &omsyncpb.KeepResponse{}, nil
+}
+
 // Status shows every subtask.
 func (s *service) Status(context.Context, *omsyncpb.CollectorStatusRequest) (*omsyncpb.CollectorStatusResponse, error) {
 	out := &omsyncpb.CollectorStatusResponse{Endpoint: s.c.o.Endpoint, Version: s.c.o.Version, Active: s.c.active()}
@@ -102,6 +122,14 @@ func (s *service) Holds(context.Context, *omsyncpb.HoldsRequest) (*omsyncpb.Hold
 		h, err := one.held()
 		if err != nil {
 			return nil, fault.Error(codes.Internal, classify(partitionName(one.a)+": look at the links", err).fault)
+		}
+		out.Holds = append(out.Holds, h)
+		out.HeldBytes += h.GetBytes()
+	}
+	for _, k := range s.c.reg.standbys() {
+		h, err := k.held()
+		if err != nil {
+			return nil, fault.Error(codes.Internal, classify(k.name()+": look at the links", err).fault)
 		}
 		out.Holds = append(out.Holds, h)
 		out.HeldBytes += h.GetBytes()

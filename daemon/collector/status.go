@@ -62,6 +62,9 @@ func (c *Collector) statusPage(w io.Writer) {
 			fmt.Fprintf(w, "  %s: %s (%s)\n", f.GetCode(), f.GetReason(), f.GetHint())
 		}
 	}
+	for _, k := range c.reg.standbys() {
+		fmt.Fprintf(w, "\n%s\n", k.text())
+	}
 }
 
 // pointText shows a point to people.

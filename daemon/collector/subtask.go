@@ -139,7 +139,7 @@ func (s *subtask) run(ctx context.Context) {
 func (s *subtask) serve(ctx context.Context, l *link, lost bool) error {
 	p, err := s.loadPin()
 	if err != nil {
-		return err
+		return s.unattached(ctx, l, classify(partitionName(s.a)+" on "+s.a.GetTabletEndpoint()+": look at the pin", err))
 	}
 	name := ""
 	if p != nil {
@@ -192,6 +192,19 @@ func (s *subtask) tell(a *attach, t *trouble) error {
 		return cause
 	}
 	return t
+}
+
+// unattached tells the synctool why this subtask can not even attach: what it is to attach with can not be read. It returns when that may be tried
+// again, early enough for the synctool to see that somebody is at it.
+func (s *subtask) unattached(ctx context.Context, l *link, t *trouble) error {
+	if err := l.send(&omsyncpb.CollectorMessage{Body: &omsyncpb.CollectorMessage_Fault{Fault: &omsyncpb.SubtaskFault{
+		Key: s.a.GetKey(), Token: s.a.GetToken(), Fault: t.fault, Retry: t.class == retry,
+	}}}); err != nil {
+		return err
+	}
+	s.setFault(t.fault)
+	_ = s.rest(ctx, l, min(s.nextAttention(), 5*s.c.o.pace.beat), t.fault.GetReason()) // ctx is looked at by run
+	return &trouble{retry, t.fault, t.cause}                                           // told again even when it fails the subtask: the synctool may not have been ready to hear it
 }
 
 // troubled logs what is in the way. true: nothing more is to be done on this link.

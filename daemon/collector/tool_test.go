@@ -49,19 +49,20 @@ type toolSub struct {
 	scanned   int      // of these, by the scan
 	renewed   int      // generations begun
 
-	link    *toolLink
-	id      uint64
-	seq     uint64
-	open    []*omsyncpb.Batch
-	under   uint64 // bytes without credit back
-	largest uint64
-	batches int
-	faults  []*omsyncpb.SubtaskFault
-	beats   int
-	beat    *omsyncpb.SubtaskBeat
-	detach  []string
-	attach  int
-	pin     string
+	link       *toolLink
+	id         uint64
+	seq        uint64
+	open       []*omsyncpb.Batch
+	under      uint64 // bytes without credit back
+	largest    uint64
+	batches    int
+	faults     []*omsyncpb.SubtaskFault
+	unattached []*omsyncpb.SubtaskFault
+	beats      int
+	beat       *omsyncpb.SubtaskBeat
+	detach     []string
+	attach     int
+	pin        string
 }
 
 type toolLink struct {
@@ -189,6 +190,10 @@ func (f *fakeTool) take(l *toolLink, m *omsyncpb.CollectorMessage) {
 			}
 		}
 	case *omsyncpb.CollectorMessage_Fault:
+		if s := f.subs[b.Fault.GetKey().GetPid()]; s != nil && b.Fault.GetToken() != "" {
+			s.unattached = append(s.unattached, b.Fault)
+			return
+		}
 		if s := f.at(l, b.Fault.GetKey(), b.Fault.GetAttachId()); s != nil {
 			s.faults = append(s.faults, b.Fault)
 			if !b.Fault.GetRetry() {

@@ -457,7 +457,7 @@ func TestBatchesMustFit(t *testing.T) {
 			k.z.table("db", "t", 7, "h1:1")
 			k.tool()
 			c := newSimCollector(k.z, "h1:9", nil, nil) // takes assignments, streams nothing
-			k.sims["h1:9"] = c
+			k.add(c)
 			k.create(modeFullContinuous)
 			k.eventually("it is assigned", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.tasks[0] != nil })
 			c.mu.Lock()
@@ -516,7 +516,7 @@ func TestCreditIsABound(t *testing.T) {
 	k.z.table("db", "t", 7, "h1:1")
 	k.tool()
 	c := newSimCollector(k.z, "h1:9", nil, nil)
-	k.sims["h1:9"] = c
+	k.add(c)
 	hold := make(chan struct{})
 	k.create(modeFullContinuous)
 	k.inject.set(func(op, name string) error {

@@ -152,7 +152,7 @@ func TestCollectorNeverComes(t *testing.T) {
 	k.z.table("db", "t", 7, "h1:1")
 	k.tool()
 	c := newSimCollector(k.z, "h1:9", data, func() string { return (&fakeCluster{z: k.z}).LeaderAddress() })
-	k.sims["h1:9"] = c
+	k.add(c)
 	k.create(modeFullContinuous)
 	k.status(0, "FAILED")
 	if s := k.z.state(0); s.Code != codeAssignTimeout || !strings.Contains(s.Reason, "h1:9") || !strings.Contains(s.Hint, "server.advertise") {
@@ -172,7 +172,7 @@ func TestGivenUpEachTime(t *testing.T) {
 	k.z.table("db", "t", 7, "h1:1")
 	k.tool()
 	c := newSimCollector(k.z, "h1:9", nil, nil)
-	k.sims["h1:9"] = c
+	k.add(c)
 	k.create(modeFullContinuous)
 	stream := k.stream(t, "h1:9")
 	send := func(m *omsyncpb.CollectorMessage) {

@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"omsync/daemon/coord"
 	"omsync/rpc/omsyncpb"
 )
@@ -110,6 +112,27 @@ func (s *subtask) answerAttach(ctx context.Context) {
 			s.attach(ctx, req, plan, point)
 		}
 	})
+}
+
+// unattached takes the fault of the collector that has the subtask and can not attach. It comes again while that is so.
+func (s *subtask) unattached(ctx context.Context, l *link, f *omsyncpb.SubtaskFault) {
+	st, now := s.rec.get(), time.Now()
+	switch {
+	case s.att != nil, s.job != nil, !s.assigned, s.leaving != nil:
+		return
+	case l.endpoint != st.Collector, subtle.ConstantTimeCompare([]byte(f.GetToken()), []byte(st.Token)) != 1:
+		return
+	case st.Status != coord.Init && st.Status != coord.Running && st.Status != coord.Reassigning:
+		return
+	case !f.GetRetry():
+		s.fail(ctx, proto.Clone(f.GetFault()).(*omsyncpb.Fault))
+		return
+	case s.moved(&st, now):
+		s.reassign(ctx, "the partition's leader moved away from "+st.Tablet)
+		return
+	}
+	s.heard, s.took, s.waited = now, "", 0
+	s.setStalled(proto.Clone(f.GetFault()).(*omsyncpb.Fault))
 }
 
 // needsFiles tells whether state files at the destination must be read before a collector can begin.

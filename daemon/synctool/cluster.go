@@ -159,6 +159,28 @@ func (c *ZooKeeper) Leader(tid, pid uint32) (Leader, error) {
 	return Leader{Node: node, Address: s.Resolve(node), Host: s.Host(node), Replicas: uint32(len(t.Replicas(pid)))}, nil
 }
 
+// Replicas implements World.
+func (c *ZooKeeper) Replicas(tid, pid uint32) []Replica {
+	s := c.catalog.Snapshot()
+	t, ok := s.ByTID(tid)
+	if !ok {
+		return nil
+	}
+	p, _ := t.Partition(pid)
+	lead, err := s.Leader(tid, pid)
+	var out []Replica
+	for _, m := range p.GetPartitionMeta() {
+		node := m.GetEndpoint()
+		r := Replica{Node: node, Address: s.Resolve(node), Host: s.Host(node)}
+		if err == nil && node == lead {
+			out = slices.Insert(out, 0, r)
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // Collector implements World.
 func (c *ZooKeeper) Collector(host string) (endpoint string, ok bool) {
 	list := c.collectors.Snapshot()

@@ -8,11 +8,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"omsync/daemon/coord"
 	"omsync/daemon/dest"
@@ -95,6 +97,8 @@ type simCollector struct {
 	lost    map[uint32]bool
 	dropped []uint32
 	added   int
+	kept    *omsyncpb.KeepRequest // the latest
+	keeps   int
 	nextID  uint64
 	silent  bool
 	fault   map[uint32]*omsyncpb.SubtaskFault
@@ -190,13 +194,31 @@ func (s simClient) AddTask(_ context.Context, r *omsyncpb.AddTaskRequest, _ ...g
 func (s simClient) RemoveTask(_ context.Context, r *omsyncpb.RemoveTaskRequest, _ ...grpc.CallOption) (*omsyncpb.RemoveTaskResponse, error) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	if a := s.c.tasks[r.GetKey().GetPid()]; a != nil && !strings.HasPrefix(a.GetToken(), r.GetToken()) {
+		return &omsyncpb.RemoveTaskResponse{}, nil
+	}
 	delete(s.c.tasks, r.GetKey().GetPid())
 	s.c.dropped = append(s.c.dropped, r.GetKey().GetPid())
 	return &omsyncpb.RemoveTaskResponse{}, nil
 }
 
-func (simClient) Status(context.Context, *omsyncpb.CollectorStatusRequest, ...grpc.CallOption) (*omsyncpb.CollectorStatusResponse, error) {
-	return nil, fault.New(codes.Unimplemented, codeInternal, "no status", "")
+func (s simClient) Keep(_ context.Context, r *omsyncpb.KeepRequest, _ ...grpc.CallOption) (*omsyncpb.KeepResponse, error) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.c.kept, s.c.keeps = r, s.c.keeps+1
+	return &omsyncpb.KeepResponse{}, nil
+}
+
+func (s simClient) Status(context.Context, *omsyncpb.CollectorStatusRequest, ...grpc.CallOption) (*omsyncpb.CollectorStatusResponse, error) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	out := &omsyncpb.CollectorStatusResponse{Endpoint: s.c.endpoint}
+	for _, a := range s.c.tasks {
+		shown := proto.Clone(a).(*omsyncpb.Assignment)
+		shown.Token = shown.Token[:8]
+		out.Subtasks = append(out.Subtasks, &omsyncpb.CollectorSubtask{Assignment: shown})
+	}
+	return out, nil
 }
 
 func (simClient) Holds(context.Context, *omsyncpb.HoldsRequest, ...grpc.CallOption) (*omsyncpb.HoldsResponse, error) {

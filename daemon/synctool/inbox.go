@@ -37,6 +37,10 @@ func (s *subtask) offer(l *link, m *omsyncpb.CollectorMessage) {
 		s.queued += size
 		s.live.rates.add(now, uint64(b.Batch.GetRowCount()), uint64(size))
 	case *omsyncpb.CollectorMessage_Fault:
+		if f := b.Fault; f.GetToken() != "" {
+			s.calls = append(s.calls, func(ctx context.Context) { s.unattached(ctx, l, f) })
+			break
+		}
 		if !s.live.isFrom(l, b.Fault.GetAttachId()) {
 			return
 		}

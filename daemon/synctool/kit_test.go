@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,8 +33,9 @@ type kit struct {
 	remote bool // the destination is not local: segments are spooled and copied
 	opts   func(*Options)
 
-	sims  map[string]*simCollector
-	tools []*tool
+	simsMu sync.Mutex
+	sims   map[string]*simCollector
+	tools  []*tool
 }
 
 func newKit(t *testing.T) *kit {
@@ -52,9 +54,16 @@ func newKit(t *testing.T) *kit {
 // collector starts a simulated collector.
 func (k *kit) collector(endpoint string, data simTable) *simCollector {
 	c := newSimCollector(k.z, endpoint, data, func() string { return (&fakeCluster{z: k.z}).LeaderAddress() })
-	k.sims[endpoint] = c
+	k.add(c)
 	c.start()
 	return c
+}
+
+// add makes a collector one that synctools can dial.
+func (k *kit) add(c *simCollector) {
+	k.simsMu.Lock()
+	defer k.simsMu.Unlock()
+	k.sims[c.endpoint] = c
 }
 
 // tool is one synctool process.
@@ -77,7 +86,9 @@ func (k *kit) options(n int) Options {
 		CheckDest:   func(d string) error { return checkTestDest(d) },
 		OverlapDest: func(a, b string) (bool, error) { return overlapTest(a, b), nil },
 		DialCollector: func(endpoint string) (omsyncpb.CollectorClient, io.Closer, error) {
+			k.simsMu.Lock()
 			c := k.sims[endpoint]
+			k.simsMu.Unlock()
 			if c == nil {
 				return nil, nil, fmt.Errorf("no collector %s", endpoint)
 			}

@@ -154,6 +154,7 @@ func (t *term) run(ctx context.Context, lost <-chan struct{}) error {
 	t.wg.Go(func() { t.mirror.Run(t.ctx) })
 	t.wg.Go(func() { t.sweeper(t.ctx) })
 	t.wg.Go(func() { t.follow(t.ctx) })
+	t.wg.Go(func() { t.keeper(t.ctx) })
 	err := t.load(t.ctx)
 	if err == nil {
 		select {

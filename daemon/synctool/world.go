@@ -14,6 +14,8 @@ type World interface {
 	TableByID(tid uint32) (*nspb.TableInfo, bool)
 	// Leader is the living leader of a partition.
 	Leader(tid, pid uint32) (Leader, error)
+	// Replicas are the tablets that have a partition, the leader first. One that is down for a moment is among them: its log is still there.
+	Replicas(tid, pid uint32) []Replica
 	// Collector is the active collector of ours on a host.
 	Collector(host string) (endpoint string, ok bool)
 	// Alive tells that a collector of ours is registered and the active one of its host.
@@ -33,6 +35,13 @@ type Leader struct {
 	Address  string // ip:port to dial
 	Host     string // compared with collectors' hosts
 	Replicas uint32 // living ones
+}
+
+// Replica is a tablet that has a partition.
+type Replica struct {
+	Node    string // as ZooKeeper names it
+	Address string // ip:port to dial
+	Host    string // compared with collectors' hosts
 }
 
 // CollectorInfo is a registered collector.

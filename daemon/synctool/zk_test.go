@@ -198,6 +198,24 @@ func (c *fakeCluster) Leader(tid, pid uint32) (Leader, error) {
 	return Leader{}, fmt.Errorf("partition %d: %w", pid, errNoLeader)
 }
 
+func (c *fakeCluster) Replicas(tid, pid uint32) []Replica {
+	c.z.mu.Lock()
+	defer c.z.mu.Unlock()
+	var out []Replica
+	for _, t := range c.z.tables {
+		for _, p := range t.GetTablePartition() {
+			if t.GetTid() != tid || p.GetPid() != pid {
+				continue
+			}
+			for _, m := range p.GetPartitionMeta() {
+				host, _, _ := strings.Cut(m.GetEndpoint(), ":")
+				out = append(out, Replica{Node: m.GetEndpoint(), Address: m.GetEndpoint(), Host: host})
+			}
+		}
+	}
+	return out
+}
+
 func (c *fakeCluster) Collector(host string) (string, bool) {
 	c.z.mu.Lock()
 	defer c.z.mu.Unlock()

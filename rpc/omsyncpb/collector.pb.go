@@ -340,6 +340,188 @@ func (*RemoveTaskResponse) Descriptor() ([]byte, []int) {
 	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{4}
 }
 
+type KeepRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Round         uint64                 `protobuf:"varint,2,opt,name=round,proto3" json:"round,omitempty"` // grows with each call of an epoch
+	Holds         []*StandbyHold         `protobuf:"bytes,3,rep,name=holds,proto3" json:"holds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepRequest) Reset() {
+	*x = KeepRequest{}
+	mi := &file_omsync_v1_collector_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepRequest) ProtoMessage() {}
+
+func (x *KeepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_omsync_v1_collector_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepRequest.ProtoReflect.Descriptor instead.
+func (*KeepRequest) Descriptor() ([]byte, []int) {
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *KeepRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *KeepRequest) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *KeepRequest) GetHolds() []*StandbyHold {
+	if x != nil {
+		return x.Holds
+	}
+	return nil
+}
+
+type KeepResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepResponse) Reset() {
+	*x = KeepResponse{}
+	mi := &file_omsync_v1_collector_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepResponse) ProtoMessage() {}
+
+func (x *KeepResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_omsync_v1_collector_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepResponse.ProtoReflect.Descriptor instead.
+func (*KeepResponse) Descriptor() ([]byte, []int) {
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{6}
+}
+
+// StandbyHold is the log of a replica that does not lead, or whose subtask is not served by its host's collector: links of it are the way on when
+// the subtask comes here and the tablet has trimmed meanwhile.
+type StandbyHold struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Key            *SubtaskKey            `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Db             string                 `protobuf:"bytes,2,opt,name=db,proto3" json:"db,omitempty"`
+	Table          string                 `protobuf:"bytes,3,opt,name=table,proto3" json:"table,omitempty"`
+	TabletEndpoint string                 `protobuf:"bytes,4,opt,name=tablet_endpoint,json=tabletEndpoint,proto3" json:"tablet_endpoint,omitempty"` // the replica's node name
+	TabletAddress  string                 `protobuf:"bytes,5,opt,name=tablet_address,json=tabletAddress,proto3" json:"tablet_address,omitempty"`    // resolved ip:port to dial
+	Committed      uint64                 `protobuf:"varint,6,opt,name=committed,proto3" json:"committed,omitempty"`                                // log index up to which nothing is needed any more; 0: all is
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *StandbyHold) Reset() {
+	*x = StandbyHold{}
+	mi := &file_omsync_v1_collector_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandbyHold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandbyHold) ProtoMessage() {}
+
+func (x *StandbyHold) ProtoReflect() protoreflect.Message {
+	mi := &file_omsync_v1_collector_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandbyHold.ProtoReflect.Descriptor instead.
+func (*StandbyHold) Descriptor() ([]byte, []int) {
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StandbyHold) GetKey() *SubtaskKey {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *StandbyHold) GetDb() string {
+	if x != nil {
+		return x.Db
+	}
+	return ""
+}
+
+func (x *StandbyHold) GetTable() string {
+	if x != nil {
+		return x.Table
+	}
+	return ""
+}
+
+func (x *StandbyHold) GetTabletEndpoint() string {
+	if x != nil {
+		return x.TabletEndpoint
+	}
+	return ""
+}
+
+func (x *StandbyHold) GetTabletAddress() string {
+	if x != nil {
+		return x.TabletAddress
+	}
+	return ""
+}
+
+func (x *StandbyHold) GetCommitted() uint64 {
+	if x != nil {
+		return x.Committed
+	}
+	return 0
+}
+
 type CollectorStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -348,7 +530,7 @@ type CollectorStatusRequest struct {
 
 func (x *CollectorStatusRequest) Reset() {
 	*x = CollectorStatusRequest{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[5]
+	mi := &file_omsync_v1_collector_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +542,7 @@ func (x *CollectorStatusRequest) String() string {
 func (*CollectorStatusRequest) ProtoMessage() {}
 
 func (x *CollectorStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[5]
+	mi := &file_omsync_v1_collector_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +555,7 @@ func (x *CollectorStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorStatusRequest.ProtoReflect.Descriptor instead.
 func (*CollectorStatusRequest) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{5}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{8}
 }
 
 type CollectorStatusResponse struct {
@@ -388,7 +570,7 @@ type CollectorStatusResponse struct {
 
 func (x *CollectorStatusResponse) Reset() {
 	*x = CollectorStatusResponse{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[6]
+	mi := &file_omsync_v1_collector_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +582,7 @@ func (x *CollectorStatusResponse) String() string {
 func (*CollectorStatusResponse) ProtoMessage() {}
 
 func (x *CollectorStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[6]
+	mi := &file_omsync_v1_collector_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +595,7 @@ func (x *CollectorStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorStatusResponse.ProtoReflect.Descriptor instead.
 func (*CollectorStatusResponse) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{6}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CollectorStatusResponse) GetEndpoint() string {
@@ -460,7 +642,7 @@ type CollectorSubtask struct {
 
 func (x *CollectorSubtask) Reset() {
 	*x = CollectorSubtask{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[7]
+	mi := &file_omsync_v1_collector_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +654,7 @@ func (x *CollectorSubtask) String() string {
 func (*CollectorSubtask) ProtoMessage() {}
 
 func (x *CollectorSubtask) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[7]
+	mi := &file_omsync_v1_collector_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +667,7 @@ func (x *CollectorSubtask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorSubtask.ProtoReflect.Descriptor instead.
 func (*CollectorSubtask) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{7}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CollectorSubtask) GetAssignment() *Assignment {
@@ -552,7 +734,7 @@ type HoldsRequest struct {
 
 func (x *HoldsRequest) Reset() {
 	*x = HoldsRequest{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[8]
+	mi := &file_omsync_v1_collector_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +746,7 @@ func (x *HoldsRequest) String() string {
 func (*HoldsRequest) ProtoMessage() {}
 
 func (x *HoldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[8]
+	mi := &file_omsync_v1_collector_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +759,7 @@ func (x *HoldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsRequest.ProtoReflect.Descriptor instead.
 func (*HoldsRequest) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{8}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{11}
 }
 
 type HoldsResponse struct {
@@ -591,7 +773,7 @@ type HoldsResponse struct {
 
 func (x *HoldsResponse) Reset() {
 	*x = HoldsResponse{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[9]
+	mi := &file_omsync_v1_collector_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +785,7 @@ func (x *HoldsResponse) String() string {
 func (*HoldsResponse) ProtoMessage() {}
 
 func (x *HoldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[9]
+	mi := &file_omsync_v1_collector_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +798,7 @@ func (x *HoldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsResponse.ProtoReflect.Descriptor instead.
 func (*HoldsResponse) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{9}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HoldsResponse) GetHolds() []*Hold {
@@ -648,13 +830,14 @@ type Hold struct {
 	LogFiles      uint32                 `protobuf:"varint,4,opt,name=log_files,json=logFiles,proto3" json:"log_files,omitempty"`
 	Bytes         uint64                 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"` // bytes that only our links keep alive
 	FirstIndex    uint64                 `protobuf:"varint,6,opt,name=first_index,json=firstIndex,proto3" json:"first_index,omitempty"`
+	Standby       bool                   `protobuf:"varint,7,opt,name=standby,proto3" json:"standby,omitempty"` // for a subtask that another collector serves
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hold) Reset() {
 	*x = Hold{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[10]
+	mi := &file_omsync_v1_collector_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +849,7 @@ func (x *Hold) String() string {
 func (*Hold) ProtoMessage() {}
 
 func (x *Hold) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[10]
+	mi := &file_omsync_v1_collector_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +862,7 @@ func (x *Hold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hold.ProtoReflect.Descriptor instead.
 func (*Hold) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{10}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Hold) GetKey() *SubtaskKey {
@@ -724,6 +907,13 @@ func (x *Hold) GetFirstIndex() uint64 {
 	return 0
 }
 
+func (x *Hold) GetStandby() bool {
+	if x != nil {
+		return x.Standby
+	}
+	return false
+}
+
 type CollectorMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Body:
@@ -742,7 +932,7 @@ type CollectorMessage struct {
 
 func (x *CollectorMessage) Reset() {
 	*x = CollectorMessage{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[11]
+	mi := &file_omsync_v1_collector_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +944,7 @@ func (x *CollectorMessage) String() string {
 func (*CollectorMessage) ProtoMessage() {}
 
 func (x *CollectorMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[11]
+	mi := &file_omsync_v1_collector_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +957,7 @@ func (x *CollectorMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorMessage.ProtoReflect.Descriptor instead.
 func (*CollectorMessage) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{11}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CollectorMessage) GetBody() isCollectorMessage_Body {
@@ -897,7 +1087,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[12]
+	mi := &file_omsync_v1_collector_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1099,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[12]
+	mi := &file_omsync_v1_collector_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1112,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{12}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Hello) GetEndpoint() string {
@@ -961,7 +1151,7 @@ type Attach struct {
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[13]
+	mi := &file_omsync_v1_collector_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1163,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[13]
+	mi := &file_omsync_v1_collector_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1176,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{13}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Attach) GetKey() *SubtaskKey {
@@ -1052,7 +1242,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[14]
+	mi := &file_omsync_v1_collector_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1254,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[14]
+	mi := &file_omsync_v1_collector_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1267,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{14}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Batch) GetKey() *SubtaskKey {
@@ -1175,7 +1365,7 @@ type PlanProposal struct {
 
 func (x *PlanProposal) Reset() {
 	*x = PlanProposal{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[15]
+	mi := &file_omsync_v1_collector_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1377,7 @@ func (x *PlanProposal) String() string {
 func (*PlanProposal) ProtoMessage() {}
 
 func (x *PlanProposal) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[15]
+	mi := &file_omsync_v1_collector_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1390,7 @@ func (x *PlanProposal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanProposal.ProtoReflect.Descriptor instead.
 func (*PlanProposal) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{15}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PlanProposal) GetKey() *SubtaskKey {
@@ -1233,7 +1423,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[16]
+	mi := &file_omsync_v1_collector_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1435,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[16]
+	mi := &file_omsync_v1_collector_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1448,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{16}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Heartbeat) GetBeats() []*SubtaskBeat {
@@ -1281,7 +1471,7 @@ type SubtaskBeat struct {
 
 func (x *SubtaskBeat) Reset() {
 	*x = SubtaskBeat{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[17]
+	mi := &file_omsync_v1_collector_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1483,7 @@ func (x *SubtaskBeat) String() string {
 func (*SubtaskBeat) ProtoMessage() {}
 
 func (x *SubtaskBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[17]
+	mi := &file_omsync_v1_collector_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1496,7 @@ func (x *SubtaskBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskBeat.ProtoReflect.Descriptor instead.
 func (*SubtaskBeat) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{17}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SubtaskBeat) GetKey() *SubtaskKey {
@@ -1350,13 +1540,14 @@ type SubtaskFault struct {
 	AttachId      uint64                 `protobuf:"varint,2,opt,name=attach_id,json=attachId,proto3" json:"attach_id,omitempty"`
 	Fault         *Fault                 `protobuf:"bytes,3,opt,name=fault,proto3" json:"fault,omitempty"`
 	Retry         bool                   `protobuf:"varint,4,opt,name=retry,proto3" json:"retry,omitempty"` // true: the collector retries by itself, shown as stalled; false: FAILED until an operator acts
+	Token         string                 `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`  // instead of attach_id: the collector can not even attach
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubtaskFault) Reset() {
 	*x = SubtaskFault{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[18]
+	mi := &file_omsync_v1_collector_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1559,7 @@ func (x *SubtaskFault) String() string {
 func (*SubtaskFault) ProtoMessage() {}
 
 func (x *SubtaskFault) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[18]
+	mi := &file_omsync_v1_collector_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1572,7 @@ func (x *SubtaskFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskFault.ProtoReflect.Descriptor instead.
 func (*SubtaskFault) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{18}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SubtaskFault) GetKey() *SubtaskKey {
@@ -1412,6 +1603,13 @@ func (x *SubtaskFault) GetRetry() bool {
 	return false
 }
 
+func (x *SubtaskFault) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
 type Detach struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           *SubtaskKey            `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1423,7 +1621,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[19]
+	mi := &file_omsync_v1_collector_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1633,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[19]
+	mi := &file_omsync_v1_collector_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1646,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{19}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Detach) GetKey() *SubtaskKey {
@@ -1488,7 +1686,7 @@ type SynctoolMessage struct {
 
 func (x *SynctoolMessage) Reset() {
 	*x = SynctoolMessage{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[20]
+	mi := &file_omsync_v1_collector_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1698,7 @@ func (x *SynctoolMessage) String() string {
 func (*SynctoolMessage) ProtoMessage() {}
 
 func (x *SynctoolMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[20]
+	mi := &file_omsync_v1_collector_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1711,7 @@ func (x *SynctoolMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SynctoolMessage.ProtoReflect.Descriptor instead.
 func (*SynctoolMessage) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{20}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SynctoolMessage) GetBody() isSynctoolMessage_Body {
@@ -1617,7 +1815,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[21]
+	mi := &file_omsync_v1_collector_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1827,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[21]
+	mi := &file_omsync_v1_collector_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1840,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{21}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Attached) GetKey() *SubtaskKey {
@@ -1706,7 +1904,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[22]
+	mi := &file_omsync_v1_collector_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1916,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[22]
+	mi := &file_omsync_v1_collector_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1929,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{22}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Refused) GetKey() *SubtaskKey {
@@ -1774,7 +1972,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[23]
+	mi := &file_omsync_v1_collector_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +1984,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[23]
+	mi := &file_omsync_v1_collector_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +1997,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{23}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Committed) GetKey() *SubtaskKey {
@@ -1841,7 +2039,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[24]
+	mi := &file_omsync_v1_collector_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2051,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[24]
+	mi := &file_omsync_v1_collector_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2064,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{24}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Credit) GetKey() *SubtaskKey {
@@ -1901,7 +2099,7 @@ type PlanAccepted struct {
 
 func (x *PlanAccepted) Reset() {
 	*x = PlanAccepted{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[25]
+	mi := &file_omsync_v1_collector_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +2111,7 @@ func (x *PlanAccepted) String() string {
 func (*PlanAccepted) ProtoMessage() {}
 
 func (x *PlanAccepted) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[25]
+	mi := &file_omsync_v1_collector_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +2124,7 @@ func (x *PlanAccepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanAccepted.ProtoReflect.Descriptor instead.
 func (*PlanAccepted) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{25}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PlanAccepted) GetKey() *SubtaskKey {
@@ -1982,7 +2180,19 @@ const file_omsync_v1_collector_proto_rawDesc = "" +
 	"\x11RemoveTaskRequest\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.omsync.v1.SubtaskKeyR\x03key\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\"\x14\n" +
-	"\x12RemoveTaskResponse\"\x18\n" +
+	"\x12RemoveTaskResponse\"g\n" +
+	"\vKeepRequest\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05round\x18\x02 \x01(\x04R\x05round\x12,\n" +
+	"\x05holds\x18\x03 \x03(\v2\x16.omsync.v1.StandbyHoldR\x05holds\"\x0e\n" +
+	"\fKeepResponse\"\xca\x01\n" +
+	"\vStandbyHold\x12'\n" +
+	"\x03key\x18\x01 \x01(\v2\x15.omsync.v1.SubtaskKeyR\x03key\x12\x0e\n" +
+	"\x02db\x18\x02 \x01(\tR\x02db\x12\x14\n" +
+	"\x05table\x18\x03 \x01(\tR\x05table\x12'\n" +
+	"\x0ftablet_endpoint\x18\x04 \x01(\tR\x0etabletEndpoint\x12%\n" +
+	"\x0etablet_address\x18\x05 \x01(\tR\rtabletAddress\x12\x1c\n" +
+	"\tcommitted\x18\x06 \x01(\x04R\tcommitted\"\x18\n" +
 	"\x16CollectorStatusRequest\"\xa0\x01\n" +
 	"\x17CollectorStatusResponse\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x18\n" +
@@ -2007,7 +2217,7 @@ const file_omsync_v1_collector_proto_rawDesc = "" +
 	"\x05holds\x18\x01 \x03(\v2\x0f.omsync.v1.HoldR\x05holds\x12!\n" +
 	"\fbudget_bytes\x18\x02 \x01(\x04R\vbudgetBytes\x12\x1d\n" +
 	"\n" +
-	"held_bytes\x18\x03 \x01(\x04R\theldBytes\"\xcf\x01\n" +
+	"held_bytes\x18\x03 \x01(\x04R\theldBytes\"\xe9\x01\n" +
 	"\x04Hold\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.omsync.v1.SubtaskKeyR\x03key\x12#\n" +
 	"\rsnapshot_name\x18\x02 \x01(\tR\fsnapshotName\x12%\n" +
@@ -2015,7 +2225,8 @@ const file_omsync_v1_collector_proto_rawDesc = "" +
 	"\tlog_files\x18\x04 \x01(\rR\blogFiles\x12\x14\n" +
 	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x12\x1f\n" +
 	"\vfirst_index\x18\x06 \x01(\x04R\n" +
-	"firstIndex\"\xde\x02\n" +
+	"firstIndex\x12\x18\n" +
+	"\astandby\x18\a \x01(\bR\astandby\"\xde\x02\n" +
 	"\x10CollectorMessage\x12(\n" +
 	"\x05hello\x18\x01 \x01(\v2\x10.omsync.v1.HelloH\x00R\x05hello\x12+\n" +
 	"\x06attach\x18\x02 \x01(\v2\x11.omsync.v1.AttachH\x00R\x06attach\x12(\n" +
@@ -2066,12 +2277,13 @@ const file_omsync_v1_collector_proto_rawDesc = "" +
 	"\vwaiting_for\x18\x04 \x01(\tR\n" +
 	"waitingFor\x12\x1d\n" +
 	"\n" +
-	"record_cnt\x18\x05 \x01(\x04R\trecordCnt\"\x92\x01\n" +
+	"record_cnt\x18\x05 \x01(\x04R\trecordCnt\"\xa8\x01\n" +
 	"\fSubtaskFault\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.omsync.v1.SubtaskKeyR\x03key\x12\x1b\n" +
 	"\tattach_id\x18\x02 \x01(\x04R\battachId\x12&\n" +
 	"\x05fault\x18\x03 \x01(\v2\x10.omsync.v1.FaultR\x05fault\x12\x14\n" +
-	"\x05retry\x18\x04 \x01(\bR\x05retry\"f\n" +
+	"\x05retry\x18\x04 \x01(\bR\x05retry\x12\x14\n" +
+	"\x05token\x18\x05 \x01(\tR\x05token\"f\n" +
 	"\x06Detach\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.omsync.v1.SubtaskKeyR\x03key\x12\x1b\n" +
 	"\tattach_id\x18\x02 \x01(\x04R\battachId\x12\x16\n" +
@@ -2110,11 +2322,12 @@ const file_omsync_v1_collector_proto_rawDesc = "" +
 	"\tattach_id\x18\x02 \x01(\x04R\battachId\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x06R\n" +
-	"generation2\xa5\x02\n" +
+	"generation2\xde\x02\n" +
 	"\tCollector\x12@\n" +
 	"\aAddTask\x12\x19.omsync.v1.AddTaskRequest\x1a\x1a.omsync.v1.AddTaskResponse\x12I\n" +
 	"\n" +
-	"RemoveTask\x12\x1c.omsync.v1.RemoveTaskRequest\x1a\x1d.omsync.v1.RemoveTaskResponse\x12O\n" +
+	"RemoveTask\x12\x1c.omsync.v1.RemoveTaskRequest\x1a\x1d.omsync.v1.RemoveTaskResponse\x127\n" +
+	"\x04Keep\x12\x16.omsync.v1.KeepRequest\x1a\x17.omsync.v1.KeepResponse\x12O\n" +
 	"\x06Status\x12!.omsync.v1.CollectorStatusRequest\x1a\".omsync.v1.CollectorStatusResponse\x12:\n" +
 	"\x05Holds\x12\x17.omsync.v1.HoldsRequest\x1a\x18.omsync.v1.HoldsResponse2O\n" +
 	"\x06Ingest\x12E\n" +
@@ -2132,101 +2345,108 @@ func file_omsync_v1_collector_proto_rawDescGZIP() []byte {
 	return file_omsync_v1_collector_proto_rawDescData
 }
 
-var file_omsync_v1_collector_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_omsync_v1_collector_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_omsync_v1_collector_proto_goTypes = []any{
 	(*Assignment)(nil),              // 0: omsync.v1.Assignment
 	(*AddTaskRequest)(nil),          // 1: omsync.v1.AddTaskRequest
 	(*AddTaskResponse)(nil),         // 2: omsync.v1.AddTaskResponse
 	(*RemoveTaskRequest)(nil),       // 3: omsync.v1.RemoveTaskRequest
 	(*RemoveTaskResponse)(nil),      // 4: omsync.v1.RemoveTaskResponse
-	(*CollectorStatusRequest)(nil),  // 5: omsync.v1.CollectorStatusRequest
-	(*CollectorStatusResponse)(nil), // 6: omsync.v1.CollectorStatusResponse
-	(*CollectorSubtask)(nil),        // 7: omsync.v1.CollectorSubtask
-	(*HoldsRequest)(nil),            // 8: omsync.v1.HoldsRequest
-	(*HoldsResponse)(nil),           // 9: omsync.v1.HoldsResponse
-	(*Hold)(nil),                    // 10: omsync.v1.Hold
-	(*CollectorMessage)(nil),        // 11: omsync.v1.CollectorMessage
-	(*Hello)(nil),                   // 12: omsync.v1.Hello
-	(*Attach)(nil),                  // 13: omsync.v1.Attach
-	(*Batch)(nil),                   // 14: omsync.v1.Batch
-	(*PlanProposal)(nil),            // 15: omsync.v1.PlanProposal
-	(*Heartbeat)(nil),               // 16: omsync.v1.Heartbeat
-	(*SubtaskBeat)(nil),             // 17: omsync.v1.SubtaskBeat
-	(*SubtaskFault)(nil),            // 18: omsync.v1.SubtaskFault
-	(*Detach)(nil),                  // 19: omsync.v1.Detach
-	(*SynctoolMessage)(nil),         // 20: omsync.v1.SynctoolMessage
-	(*Attached)(nil),                // 21: omsync.v1.Attached
-	(*Refused)(nil),                 // 22: omsync.v1.Refused
-	(*Committed)(nil),               // 23: omsync.v1.Committed
-	(*Credit)(nil),                  // 24: omsync.v1.Credit
-	(*PlanAccepted)(nil),            // 25: omsync.v1.PlanAccepted
-	(*SubtaskKey)(nil),              // 26: omsync.v1.SubtaskKey
-	(*Point)(nil),                   // 27: omsync.v1.Point
-	(*Counters)(nil),                // 28: omsync.v1.Counters
-	(*Fault)(nil),                   // 29: omsync.v1.Fault
-	(*LogMark)(nil),                 // 30: omsync.v1.LogMark
-	(*Plan)(nil),                    // 31: omsync.v1.Plan
+	(*KeepRequest)(nil),             // 5: omsync.v1.KeepRequest
+	(*KeepResponse)(nil),            // 6: omsync.v1.KeepResponse
+	(*StandbyHold)(nil),             // 7: omsync.v1.StandbyHold
+	(*CollectorStatusRequest)(nil),  // 8: omsync.v1.CollectorStatusRequest
+	(*CollectorStatusResponse)(nil), // 9: omsync.v1.CollectorStatusResponse
+	(*CollectorSubtask)(nil),        // 10: omsync.v1.CollectorSubtask
+	(*HoldsRequest)(nil),            // 11: omsync.v1.HoldsRequest
+	(*HoldsResponse)(nil),           // 12: omsync.v1.HoldsResponse
+	(*Hold)(nil),                    // 13: omsync.v1.Hold
+	(*CollectorMessage)(nil),        // 14: omsync.v1.CollectorMessage
+	(*Hello)(nil),                   // 15: omsync.v1.Hello
+	(*Attach)(nil),                  // 16: omsync.v1.Attach
+	(*Batch)(nil),                   // 17: omsync.v1.Batch
+	(*PlanProposal)(nil),            // 18: omsync.v1.PlanProposal
+	(*Heartbeat)(nil),               // 19: omsync.v1.Heartbeat
+	(*SubtaskBeat)(nil),             // 20: omsync.v1.SubtaskBeat
+	(*SubtaskFault)(nil),            // 21: omsync.v1.SubtaskFault
+	(*Detach)(nil),                  // 22: omsync.v1.Detach
+	(*SynctoolMessage)(nil),         // 23: omsync.v1.SynctoolMessage
+	(*Attached)(nil),                // 24: omsync.v1.Attached
+	(*Refused)(nil),                 // 25: omsync.v1.Refused
+	(*Committed)(nil),               // 26: omsync.v1.Committed
+	(*Credit)(nil),                  // 27: omsync.v1.Credit
+	(*PlanAccepted)(nil),            // 28: omsync.v1.PlanAccepted
+	(*SubtaskKey)(nil),              // 29: omsync.v1.SubtaskKey
+	(*Point)(nil),                   // 30: omsync.v1.Point
+	(*Counters)(nil),                // 31: omsync.v1.Counters
+	(*Fault)(nil),                   // 32: omsync.v1.Fault
+	(*LogMark)(nil),                 // 33: omsync.v1.LogMark
+	(*Plan)(nil),                    // 34: omsync.v1.Plan
 }
 var file_omsync_v1_collector_proto_depIdxs = []int32{
-	26, // 0: omsync.v1.Assignment.key:type_name -> omsync.v1.SubtaskKey
+	29, // 0: omsync.v1.Assignment.key:type_name -> omsync.v1.SubtaskKey
 	0,  // 1: omsync.v1.AddTaskRequest.assignment:type_name -> omsync.v1.Assignment
-	26, // 2: omsync.v1.RemoveTaskRequest.key:type_name -> omsync.v1.SubtaskKey
-	7,  // 3: omsync.v1.CollectorStatusResponse.subtasks:type_name -> omsync.v1.CollectorSubtask
-	0,  // 4: omsync.v1.CollectorSubtask.assignment:type_name -> omsync.v1.Assignment
-	27, // 5: omsync.v1.CollectorSubtask.sent:type_name -> omsync.v1.Point
-	27, // 6: omsync.v1.CollectorSubtask.committed:type_name -> omsync.v1.Point
-	28, // 7: omsync.v1.CollectorSubtask.counters:type_name -> omsync.v1.Counters
-	29, // 8: omsync.v1.CollectorSubtask.fault:type_name -> omsync.v1.Fault
-	10, // 9: omsync.v1.HoldsResponse.holds:type_name -> omsync.v1.Hold
-	26, // 10: omsync.v1.Hold.key:type_name -> omsync.v1.SubtaskKey
-	12, // 11: omsync.v1.CollectorMessage.hello:type_name -> omsync.v1.Hello
-	13, // 12: omsync.v1.CollectorMessage.attach:type_name -> omsync.v1.Attach
-	14, // 13: omsync.v1.CollectorMessage.batch:type_name -> omsync.v1.Batch
-	15, // 14: omsync.v1.CollectorMessage.plan:type_name -> omsync.v1.PlanProposal
-	16, // 15: omsync.v1.CollectorMessage.heartbeat:type_name -> omsync.v1.Heartbeat
-	18, // 16: omsync.v1.CollectorMessage.fault:type_name -> omsync.v1.SubtaskFault
-	19, // 17: omsync.v1.CollectorMessage.detach:type_name -> omsync.v1.Detach
-	26, // 18: omsync.v1.Attach.key:type_name -> omsync.v1.SubtaskKey
-	26, // 19: omsync.v1.Batch.key:type_name -> omsync.v1.SubtaskKey
-	27, // 20: omsync.v1.Batch.to:type_name -> omsync.v1.Point
-	28, // 21: omsync.v1.Batch.delta:type_name -> omsync.v1.Counters
-	30, // 22: omsync.v1.Batch.mark:type_name -> omsync.v1.LogMark
-	26, // 23: omsync.v1.PlanProposal.key:type_name -> omsync.v1.SubtaskKey
-	31, // 24: omsync.v1.PlanProposal.plan:type_name -> omsync.v1.Plan
-	17, // 25: omsync.v1.Heartbeat.beats:type_name -> omsync.v1.SubtaskBeat
-	26, // 26: omsync.v1.SubtaskBeat.key:type_name -> omsync.v1.SubtaskKey
-	26, // 27: omsync.v1.SubtaskFault.key:type_name -> omsync.v1.SubtaskKey
-	29, // 28: omsync.v1.SubtaskFault.fault:type_name -> omsync.v1.Fault
-	26, // 29: omsync.v1.Detach.key:type_name -> omsync.v1.SubtaskKey
-	21, // 30: omsync.v1.SynctoolMessage.attached:type_name -> omsync.v1.Attached
-	22, // 31: omsync.v1.SynctoolMessage.refused:type_name -> omsync.v1.Refused
-	23, // 32: omsync.v1.SynctoolMessage.committed:type_name -> omsync.v1.Committed
-	24, // 33: omsync.v1.SynctoolMessage.credit:type_name -> omsync.v1.Credit
-	25, // 34: omsync.v1.SynctoolMessage.plan_accepted:type_name -> omsync.v1.PlanAccepted
-	26, // 35: omsync.v1.Attached.key:type_name -> omsync.v1.SubtaskKey
-	27, // 36: omsync.v1.Attached.point:type_name -> omsync.v1.Point
-	31, // 37: omsync.v1.Attached.plan:type_name -> omsync.v1.Plan
-	30, // 38: omsync.v1.Attached.mark:type_name -> omsync.v1.LogMark
-	26, // 39: omsync.v1.Refused.key:type_name -> omsync.v1.SubtaskKey
-	26, // 40: omsync.v1.Committed.key:type_name -> omsync.v1.SubtaskKey
-	27, // 41: omsync.v1.Committed.point:type_name -> omsync.v1.Point
-	26, // 42: omsync.v1.Credit.key:type_name -> omsync.v1.SubtaskKey
-	26, // 43: omsync.v1.PlanAccepted.key:type_name -> omsync.v1.SubtaskKey
-	1,  // 44: omsync.v1.Collector.AddTask:input_type -> omsync.v1.AddTaskRequest
-	3,  // 45: omsync.v1.Collector.RemoveTask:input_type -> omsync.v1.RemoveTaskRequest
-	5,  // 46: omsync.v1.Collector.Status:input_type -> omsync.v1.CollectorStatusRequest
-	8,  // 47: omsync.v1.Collector.Holds:input_type -> omsync.v1.HoldsRequest
-	11, // 48: omsync.v1.Ingest.Stream:input_type -> omsync.v1.CollectorMessage
-	2,  // 49: omsync.v1.Collector.AddTask:output_type -> omsync.v1.AddTaskResponse
-	4,  // 50: omsync.v1.Collector.RemoveTask:output_type -> omsync.v1.RemoveTaskResponse
-	6,  // 51: omsync.v1.Collector.Status:output_type -> omsync.v1.CollectorStatusResponse
-	9,  // 52: omsync.v1.Collector.Holds:output_type -> omsync.v1.HoldsResponse
-	20, // 53: omsync.v1.Ingest.Stream:output_type -> omsync.v1.SynctoolMessage
-	49, // [49:54] is the sub-list for method output_type
-	44, // [44:49] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	29, // 2: omsync.v1.RemoveTaskRequest.key:type_name -> omsync.v1.SubtaskKey
+	7,  // 3: omsync.v1.KeepRequest.holds:type_name -> omsync.v1.StandbyHold
+	29, // 4: omsync.v1.StandbyHold.key:type_name -> omsync.v1.SubtaskKey
+	10, // 5: omsync.v1.CollectorStatusResponse.subtasks:type_name -> omsync.v1.CollectorSubtask
+	0,  // 6: omsync.v1.CollectorSubtask.assignment:type_name -> omsync.v1.Assignment
+	30, // 7: omsync.v1.CollectorSubtask.sent:type_name -> omsync.v1.Point
+	30, // 8: omsync.v1.CollectorSubtask.committed:type_name -> omsync.v1.Point
+	31, // 9: omsync.v1.CollectorSubtask.counters:type_name -> omsync.v1.Counters
+	32, // 10: omsync.v1.CollectorSubtask.fault:type_name -> omsync.v1.Fault
+	13, // 11: omsync.v1.HoldsResponse.holds:type_name -> omsync.v1.Hold
+	29, // 12: omsync.v1.Hold.key:type_name -> omsync.v1.SubtaskKey
+	15, // 13: omsync.v1.CollectorMessage.hello:type_name -> omsync.v1.Hello
+	16, // 14: omsync.v1.CollectorMessage.attach:type_name -> omsync.v1.Attach
+	17, // 15: omsync.v1.CollectorMessage.batch:type_name -> omsync.v1.Batch
+	18, // 16: omsync.v1.CollectorMessage.plan:type_name -> omsync.v1.PlanProposal
+	19, // 17: omsync.v1.CollectorMessage.heartbeat:type_name -> omsync.v1.Heartbeat
+	21, // 18: omsync.v1.CollectorMessage.fault:type_name -> omsync.v1.SubtaskFault
+	22, // 19: omsync.v1.CollectorMessage.detach:type_name -> omsync.v1.Detach
+	29, // 20: omsync.v1.Attach.key:type_name -> omsync.v1.SubtaskKey
+	29, // 21: omsync.v1.Batch.key:type_name -> omsync.v1.SubtaskKey
+	30, // 22: omsync.v1.Batch.to:type_name -> omsync.v1.Point
+	31, // 23: omsync.v1.Batch.delta:type_name -> omsync.v1.Counters
+	33, // 24: omsync.v1.Batch.mark:type_name -> omsync.v1.LogMark
+	29, // 25: omsync.v1.PlanProposal.key:type_name -> omsync.v1.SubtaskKey
+	34, // 26: omsync.v1.PlanProposal.plan:type_name -> omsync.v1.Plan
+	20, // 27: omsync.v1.Heartbeat.beats:type_name -> omsync.v1.SubtaskBeat
+	29, // 28: omsync.v1.SubtaskBeat.key:type_name -> omsync.v1.SubtaskKey
+	29, // 29: omsync.v1.SubtaskFault.key:type_name -> omsync.v1.SubtaskKey
+	32, // 30: omsync.v1.SubtaskFault.fault:type_name -> omsync.v1.Fault
+	29, // 31: omsync.v1.Detach.key:type_name -> omsync.v1.SubtaskKey
+	24, // 32: omsync.v1.SynctoolMessage.attached:type_name -> omsync.v1.Attached
+	25, // 33: omsync.v1.SynctoolMessage.refused:type_name -> omsync.v1.Refused
+	26, // 34: omsync.v1.SynctoolMessage.committed:type_name -> omsync.v1.Committed
+	27, // 35: omsync.v1.SynctoolMessage.credit:type_name -> omsync.v1.Credit
+	28, // 36: omsync.v1.SynctoolMessage.plan_accepted:type_name -> omsync.v1.PlanAccepted
+	29, // 37: omsync.v1.Attached.key:type_name -> omsync.v1.SubtaskKey
+	30, // 38: omsync.v1.Attached.point:type_name -> omsync.v1.Point
+	34, // 39: omsync.v1.Attached.plan:type_name -> omsync.v1.Plan
+	33, // 40: omsync.v1.Attached.mark:type_name -> omsync.v1.LogMark
+	29, // 41: omsync.v1.Refused.key:type_name -> omsync.v1.SubtaskKey
+	29, // 42: omsync.v1.Committed.key:type_name -> omsync.v1.SubtaskKey
+	30, // 43: omsync.v1.Committed.point:type_name -> omsync.v1.Point
+	29, // 44: omsync.v1.Credit.key:type_name -> omsync.v1.SubtaskKey
+	29, // 45: omsync.v1.PlanAccepted.key:type_name -> omsync.v1.SubtaskKey
+	1,  // 46: omsync.v1.Collector.AddTask:input_type -> omsync.v1.AddTaskRequest
+	3,  // 47: omsync.v1.Collector.RemoveTask:input_type -> omsync.v1.RemoveTaskRequest
+	5,  // 48: omsync.v1.Collector.Keep:input_type -> omsync.v1.KeepRequest
+	8,  // 49: omsync.v1.Collector.Status:input_type -> omsync.v1.CollectorStatusRequest
+	11, // 50: omsync.v1.Collector.Holds:input_type -> omsync.v1.HoldsRequest
+	14, // 51: omsync.v1.Ingest.Stream:input_type -> omsync.v1.CollectorMessage
+	2,  // 52: omsync.v1.Collector.AddTask:output_type -> omsync.v1.AddTaskResponse
+	4,  // 53: omsync.v1.Collector.RemoveTask:output_type -> omsync.v1.RemoveTaskResponse
+	6,  // 54: omsync.v1.Collector.Keep:output_type -> omsync.v1.KeepResponse
+	9,  // 55: omsync.v1.Collector.Status:output_type -> omsync.v1.CollectorStatusResponse
+	12, // 56: omsync.v1.Collector.Holds:output_type -> omsync.v1.HoldsResponse
+	23, // 57: omsync.v1.Ingest.Stream:output_type -> omsync.v1.SynctoolMessage
+	52, // [52:58] is the sub-list for method output_type
+	46, // [46:52] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_omsync_v1_collector_proto_init() }
@@ -2235,7 +2455,7 @@ func file_omsync_v1_collector_proto_init() {
 		return
 	}
 	file_omsync_v1_common_proto_init()
-	file_omsync_v1_collector_proto_msgTypes[11].OneofWrappers = []any{
+	file_omsync_v1_collector_proto_msgTypes[14].OneofWrappers = []any{
 		(*CollectorMessage_Hello)(nil),
 		(*CollectorMessage_Attach)(nil),
 		(*CollectorMessage_Batch)(nil),
@@ -2244,7 +2464,7 @@ func file_omsync_v1_collector_proto_init() {
 		(*CollectorMessage_Fault)(nil),
 		(*CollectorMessage_Detach)(nil),
 	}
-	file_omsync_v1_collector_proto_msgTypes[20].OneofWrappers = []any{
+	file_omsync_v1_collector_proto_msgTypes[23].OneofWrappers = []any{
 		(*SynctoolMessage_Attached)(nil),
 		(*SynctoolMessage_Refused)(nil),
 		(*SynctoolMessage_Committed)(nil),
@@ -2257,7 +2477,7 @@ func file_omsync_v1_collector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_omsync_v1_collector_proto_rawDesc), len(file_omsync_v1_collector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Collector_AddTask_FullMethodName    = "/omsync.v1.Collector/AddTask"
 	Collector_RemoveTask_FullMethodName = "/omsync.v1.Collector/RemoveTask"
+	Collector_Keep_FullMethodName       = "/omsync.v1.Collector/Keep"
 	Collector_Status_FullMethodName     = "/omsync.v1.Collector/Status"
 	Collector_Holds_FullMethodName      = "/omsync.v1.Collector/Holds"
 )
@@ -38,6 +39,9 @@ type CollectorClient interface {
 	AddTask(ctx context.Context, in *AddTaskRequest, opts ...grpc.CallOption) (*AddTaskResponse, error)
 	// RemoveTask drops the subtask's stream and its holds. Unknown subtask: OK.
 	RemoveTask(ctx context.Context, in *RemoveTaskRequest, opts ...grpc.CallOption) (*RemoveTaskResponse, error)
+	// Keep names all logs that this collector is to hold for subtasks that another one serves (standby holds), and up to where each may be pruned. A
+	// standby hold that is not named any more is released. ABORTED: a later call was answered already.
+	Keep(ctx context.Context, in *KeepRequest, opts ...grpc.CallOption) (*KeepResponse, error)
 	Status(ctx context.Context, in *CollectorStatusRequest, opts ...grpc.CallOption) (*CollectorStatusResponse, error)
 	Holds(ctx context.Context, in *HoldsRequest, opts ...grpc.CallOption) (*HoldsResponse, error)
 }
@@ -64,6 +68,16 @@ func (c *collectorClient) RemoveTask(ctx context.Context, in *RemoveTaskRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveTaskResponse)
 	err := c.cc.Invoke(ctx, Collector_RemoveTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *collectorClient) Keep(ctx context.Context, in *KeepRequest, opts ...grpc.CallOption) (*KeepResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KeepResponse)
+	err := c.cc.Invoke(ctx, Collector_Keep_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +115,9 @@ type CollectorServer interface {
 	AddTask(context.Context, *AddTaskRequest) (*AddTaskResponse, error)
 	// RemoveTask drops the subtask's stream and its holds. Unknown subtask: OK.
 	RemoveTask(context.Context, *RemoveTaskRequest) (*RemoveTaskResponse, error)
+	// Keep names all logs that this collector is to hold for subtasks that another one serves (standby holds), and up to where each may be pruned. A
+	// standby hold that is not named any more is released. ABORTED: a later call was answered already.
+	Keep(context.Context, *KeepRequest) (*KeepResponse, error)
 	Status(context.Context, *CollectorStatusRequest) (*CollectorStatusResponse, error)
 	Holds(context.Context, *HoldsRequest) (*HoldsResponse, error)
 	mustEmbedUnimplementedCollectorServer()
@@ -118,6 +135,9 @@ func (UnimplementedCollectorServer) AddTask(context.Context, *AddTaskRequest) (*
 }
 func (UnimplementedCollectorServer) RemoveTask(context.Context, *RemoveTaskRequest) (*RemoveTaskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveTask not implemented")
+}
+func (UnimplementedCollectorServer) Keep(context.Context, *KeepRequest) (*KeepResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Keep not implemented")
 }
 func (UnimplementedCollectorServer) Status(context.Context, *CollectorStatusRequest) (*CollectorStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
@@ -182,6 +202,24 @@ func _Collector_RemoveTask_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Collector_Keep_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KeepRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CollectorServer).Keep(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Collector_Keep_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CollectorServer).Keep(ctx, req.(*KeepRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Collector_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CollectorStatusRequest)
 	if err := dec(in); err != nil {
@@ -232,6 +270,10 @@ var Collector_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveTask",
 			Handler:    _Collector_RemoveTask_Handler,
+		},
+		{
+			MethodName: "Keep",
+			Handler:    _Collector_Keep_Handler,
 		},
 		{
 			MethodName: "Status",
