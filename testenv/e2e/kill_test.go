@@ -139,16 +139,20 @@ func (v *victim) play(t *testing.T, c chain) {
 	k.write(tb, 300, o)
 	k.snapshots(tb)
 	k.write(tb, 100, o)
-	o.Rate = 200
-	stop := k.writing(tb, o)
-
 	last := c[len(c)-1]
-	mode := 2
+	mode, deletes := 2, 0
 	if slices.Contains(mode0, last) {
 		mode = 0
+	} else {
+		o.Mix.Deletes = 0.04 // soon a segment has both files
 	}
+	if last == "synctool/rename-between" {
+		deletes = 1
+	}
+	o.Rate = 200
+	stop := k.writing(tb, o)
 	v.restart(k, c)
-	task := k.create(scene.Task{Table: tb, Mode: mode})
+	task := k.create(scene.Task{Table: tb, Mode: mode, Deletes: "log"})
 	if slices.Contains(removed, last) {
 		k.must(task.Holds(k.ctx))
 		stop()
@@ -179,6 +183,7 @@ func (v *victim) play(t *testing.T, c chain) {
 		}
 		k.verify(task, 300, 0)
 		if mode != 0 {
+			k.checkDeletes(task, deletes)
 			v.drop(k, task)
 		}
 	}
