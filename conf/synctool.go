@@ -39,6 +39,7 @@ type Synctool struct {
 	AllowedPrefixes []string
 	Format          string
 	Dialect         string
+	Deletes         string
 	TimeZone        *time.Location
 	HadoopConfDir   string
 

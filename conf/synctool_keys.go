@@ -62,6 +62,8 @@ func synctoolKeys(s *Synctool) keys {
 			Help: "Format of new tasks."},
 		{Name: "dest.csv_dialect", Default: "upstream", set: oneOf(&s.Dialect, "upstream", "standard"),
 			Help: "upstream: the Java SyncTool's exact text. standard: UTF-8 as it is, quotes doubled, null is the empty field; read without loss by common CSV readers."},
+		{Name: "dest.deletes", Default: "ignore", set: oneOf(&s.Deletes, "ignore", "log"),
+			Help: "What new tasks do with the deletes of the log phase. ignore: they are counted. log: each is a line in a file of deletes beside the data, docs/operating.md."},
 		{Name: "dest.time_zone", set: zone(&s.TimeZone),
 			Help: "Time zone of timestamps in CSV, like Asia/Shanghai. Default: the machine's."},
 		{Name: "hadoop.conf.dir", Upstream: true, set: text(&s.HadoopConfDir),

@@ -24,22 +24,23 @@ var Names = []string{
 	"collector/prune",    // before links below the committed point go
 	"collector/clean",    // before the holds of a removed subtask go
 	// synctool, one segment (§5.3)
-	"synctool/plan",          // before a proposed plan is stored
-	"synctool/plan-stored",   // state file written, node not yet set
-	"synctool/row",           // before rows are encoded into the spool
-	"synctool/roll",          // before the spool is closed
-	"synctool/spool",         // spool closed
-	"synctool/create",        // before the stage file is created
-	"synctool/write",         // in the middle of the copy
-	"synctool/close",         // before the stage file is closed
-	"synctool/stat",          // before its length is checked
-	"synctool/decide-before", // before the multi
-	"synctool/decide-after",  // after the multi
-	"synctool/rename-before", // before stage -> final
-	"synctool/rename-after",  // after it
-	"synctool/ack",           // before the collector is told
-	"synctool/mirror",        // before the progress mirror is written
-	"synctool/clear",         // before pending is cleared
+	"synctool/plan",           // before a proposed plan is stored
+	"synctool/plan-stored",    // state file written, node not yet set
+	"synctool/row",            // before rows are encoded into the spool
+	"synctool/roll",           // before the spool is closed
+	"synctool/spool",          // spool closed
+	"synctool/create",         // before the stage file is created
+	"synctool/write",          // in the middle of the copy
+	"synctool/close",          // before the stage file is closed
+	"synctool/stat",           // before its length is checked
+	"synctool/decide-before",  // before the multi
+	"synctool/decide-after",   // after the multi
+	"synctool/rename-before",  // before stage -> final
+	"synctool/rename-between", // after that of the rows, before that of the deletes
+	"synctool/rename-after",   // after the last
+	"synctool/ack",            // before the collector is told
+	"synctool/mirror",         // before the progress mirror is written
+	"synctool/clear",          // before pending is cleared
 	// synctool, publish (§5.1 step 4)
 	"synctool/publish-before", // before the publish decision
 	"synctool/publish-after",  // after it

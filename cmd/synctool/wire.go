@@ -29,7 +29,7 @@ func work(ctx context.Context, c *conf.Synctool, log *slog.Logger) error {
 		Listen: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), Advertise: c.Advertise, Version: process.Version(), Cluster: c.Cluster, Logger: log,
 		ProgressPath: c.ProgressPath, SpoolPath: c.SpoolPath, SpoolMax: c.SpoolMax, SegmentBytes: c.SegmentBytes, SegmentAge: c.SegmentAge,
 		CheckPeriod: c.CheckPeriod, AssignTimeout: c.AssignTimeout, RequestTimeout: c.Request, SubtaskCredit: c.SubtaskCredit,
-		AllowClearAll: c.AllowClearAll, Format: c.Format, Dialect: c.Dialect, TimeZone: c.TimeZone.String(),
+		AllowClearAll: c.AllowClearAll, Format: c.Format, Dialect: c.Dialect, Deletes: c.Deletes, TimeZone: c.TimeZone.String(),
 		Port: port.Options{Caps: port.Caps{ConnBytes: c.SocketMaxBytes, ProcessBytes: c.ProcessMaxBytes}},
 		OpenDest: func(ctx context.Context, text string) (dest.Dest, error) {
 			l, err := dest.Parse(text, places)

@@ -21,8 +21,10 @@ type sender struct {
 
 	rows    []byte
 	count   uint32
+	deletes []byte // LogDelete messages, each after its length
+	deleted uint32 // how many
 	version uint32
-	oldest  int64 // wall ms of the first row
+	oldest  int64 // wall ms of the first row or delete
 	delta   omsyncpb.Counters
 	to      *omsyncpb.Point   // of what was consumed
 	mark    *omsyncpb.LogMark // of the last log entry consumed
@@ -44,7 +46,8 @@ func newSender(s *subtask, a *attach) *sender {
 
 // room sends what is held if n more bytes do not fit. The point stands before the row that is to be added.
 func (x *sender) room(ctx context.Context, n int) error {
-	if len(x.rows) == 0 || len(x.rows)+n <= x.limit {
+	held := len(x.rows) + len(x.deletes)
+	if held == 0 || held+n <= x.limit {
 		return nil
 	}
 	return x.flush(ctx, nil)
@@ -52,7 +55,7 @@ func (x *sender) room(ctx context.Context, n int) error {
 
 // add takes a row into the batch; room was called before. reset moves the point behind it.
 func (x *sender) add(row []byte, version uint8) {
-	if x.count == 0 {
+	if x.count == 0 && x.deleted == 0 {
 		x.oldest = x.s.c.o.Clock.Now().UnixMilli()
 	}
 	x.rows = append(x.rows, row...)
@@ -72,7 +75,7 @@ func (x *sender) reach(phase omsyncpb.Phase, key []byte, index uint64) {
 
 // idle sends what is held, or the moved point if none was sent for a while. It is called when there is nothing more to read just now.
 func (x *sender) idle(ctx context.Context) error {
-	if x.count == 0 && (!x.moved || x.s.c.o.Clock.Now().Sub(x.empty) < x.s.c.o.pace.empty) {
+	if x.count == 0 && x.deleted == 0 && (!x.moved || x.s.c.o.Clock.Now().Sub(x.empty) < x.s.c.o.pace.empty) {
 		return nil
 	}
 	if err := x.flush(ctx, nil); err != nil {
@@ -81,6 +84,7 @@ func (x *sender) idle(ctx context.Context) error {
 	if cap(x.rows) > leastPack { // an idle subtask holds no buffers
 		x.rows = nil
 	}
+	x.deletes = nil
 	return nil
 }
 
@@ -111,7 +115,7 @@ func (x *sender) flush(ctx context.Context, edit func(*omsyncpb.Batch)) error {
 	x.delta.Rows, x.delta.Bytes = uint64(x.count), uint64(len(x.rows))
 	b := &omsyncpb.Batch{
 		Key: x.a.key(), AttachId: x.a.id, Seq: x.seq, To: x.to, Rows: x.rows, RowCount: x.count, Delta: &x.delta, Mark: x.mark,
-		MaxSchemaVersion: x.version, OldestMs: x.oldest,
+		MaxSchemaVersion: x.version, OldestMs: x.oldest, Deletes: x.deletes, DeleteCount: x.deleted,
 	}
 	if edit != nil {
 		edit(b)
@@ -122,13 +126,14 @@ func (x *sender) flush(ctx context.Context, edit func(*omsyncpb.Batch)) error {
 	x.s.sentBatch(x.to, &x.delta)
 	proto.Reset(&x.delta)
 	x.rows, x.count, x.version, x.oldest, x.moved = x.rows[:0], 0, 0, 0, false
+	x.deletes, x.deleted = x.deletes[:0], 0
 	x.empty = x.s.c.o.Clock.Now()
 	return nil
 }
 
 // await waits for credit.
 func (x *sender) await(ctx context.Context) error {
-	n := int64(len(x.rows))
+	n := int64(len(x.rows) + len(x.deletes))
 	if n == 0 || x.a.take(n) {
 		return nil
 	}

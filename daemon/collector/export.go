@@ -18,11 +18,12 @@ import (
 
 // export is what one attach does, from the committed point on: scan and plan, backlog, log (docs/design.md §5.1).
 type export struct {
-	s    *subtask
-	a    *attach
-	rows *rows
-	out  *sender
-	plan *omsyncpb.Plan
+	s       *subtask
+	a       *attach
+	rows    *rows
+	out     *sender
+	plan    *omsyncpb.Plan
+	deletes bool // those of the log phase are sent too
 }
 
 func (e *export) clock() Clock { return e.s.c.o.Clock }
@@ -41,7 +42,7 @@ func (e *export) run(ctx context.Context) error {
 	e.a.mu.Lock()
 	at := e.a.attached
 	e.a.mu.Unlock()
-	e.out, e.plan = newSender(e.s, e.a), at.GetPlan()
+	e.out, e.plan, e.deletes = newSender(e.s, e.a), at.GetPlan(), at.GetLogDeletes()
 	point := at.GetPoint()
 	if point.GetPhase() == omsyncpb.Phase_PHASE_SNAPSHOT {
 		if err := e.base(ctx, at); err != nil {

@@ -9,7 +9,7 @@ import (
 	"omsync/rpc/omsyncpb"
 )
 
-// log sends every index-0 put behind an index, for ever (docs/design.md §5.2). begin: the point is not in the log phase yet, tell so at once.
+// log sends every index-0 put, and the deletes where they are asked for, behind an index, for ever (docs/design.md §5.2). begin: the point is not in the log phase yet, tell so at once.
 func (e *export) log(ctx context.Context, after uint64, mark *omsyncpb.LogMark, begin bool) error {
 	if err := e.unpin(); err != nil {
 		return err
@@ -120,6 +120,9 @@ func (t *tail) consume(ctx context.Context, x *binlog.Entry) error {
 	out := e.out
 	switch _, mine := x.Key0(); {
 	case x.Method == binlog.Delete:
+		if err := e.deletion(ctx, x); err != nil {
+			return err
+		}
 		out.delta.Deletes++
 	case !mine:
 		out.delta.Foreign++

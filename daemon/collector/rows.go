@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"omsync/daemon/collector/handoff"
 	"omsync/openmldb/binlog"
 	"omsync/openmldb/pb/apipb"
 	"omsync/openmldb/row"
@@ -14,7 +15,8 @@ import (
 // rows reads stored values of one table as the tablet's schema says. It is for one goroutine.
 type rows struct {
 	set *row.Set
-	ts  int // column of index 0's ts, -1: the index has none, and a row's ts is its put time
+	ts  int            // column of index 0's ts, -1: the index has none, and a row's ts is its put time
+	ix  handoff.Index0 // its TsName alone
 	buf []byte
 }
 
@@ -25,6 +27,7 @@ func newRows(meta *apipb.TableMeta) (*rows, error) {
 	}
 	r := &rows{set: set, ts: -1}
 	if keys := meta.GetColumnKey(); len(keys) > 0 && keys[0].GetTsName() != "" {
+		r.ix.TsName = keys[0].GetTsName()
 		columns := slices.Concat(meta.GetColumnDesc(), meta.GetAddedColumnDesc())
 		for i, c := range columns {
 			if c.GetName() == keys[0].GetTsName() {

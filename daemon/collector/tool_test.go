@@ -34,6 +34,7 @@ type fakeTool struct {
 	changed chan struct{}
 	streams int
 	hold    bool // commit nothing, give no credit back
+	deletes bool // ask for those of the log
 }
 
 // toolSub is the durable state of one subtask, and its attachment.
@@ -47,7 +48,8 @@ type toolSub struct {
 	ended     bool
 	rows      [][]byte // committed, of the present generation
 	scanned   int      // of these, by the scan
-	renewed   int      // generations begun
+	deletes   []*omsyncpb.LogDelete
+	renewed   int // generations begun
 
 	link       *toolLink
 	id         uint64
@@ -268,7 +270,7 @@ func (f *fakeTool) attach(l *toolLink, q *omsyncpb.Attach) {
 		plan.Backlog, plan.ZMark = nil, nil // as the real one: nobody needs it in the log phase
 	}
 	s.send(&omsyncpb.SynctoolMessage{Body: &omsyncpb.SynctoolMessage_Attached{Attached: &omsyncpb.Attached{
-		Key: q.GetKey(), AttachId: s.id, Point: s.point, Plan: plan, Mark: s.mark, Credit: f.credit, SnapshotDone: s.done,
+		Key: q.GetKey(), AttachId: s.id, Point: s.point, Plan: plan, Mark: s.mark, Credit: f.credit, SnapshotDone: s.done, LogDeletes: f.deletes,
 	}}})
 	f.tell(s)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"omsync/rpc/omsyncpb"
@@ -19,7 +20,7 @@ func (f *fakeTool) batch(s *toolSub, b *omsyncpb.Batch) {
 		at, done = o.GetTo(), done || o.GetSnapshotEnd()
 	}
 	to := b.GetTo()
-	n := uint64(len(b.GetRows()))
+	n := uint64(len(b.GetRows()) + len(b.GetDeletes()))
 	s.largest = max(s.largest, n)
 	var problem string
 	switch {
@@ -39,6 +40,8 @@ func (f *fakeTool) batch(s *toolSub, b *omsyncpb.Batch) {
 		problem = fmt.Sprintf("%d bytes over a credit of %d", s.under+n, f.credit)
 	case to.GetPhase() == omsyncpb.Phase_PHASE_LOG && to.GetLogIndex() > 0 && b.GetMark().GetLogIndex() != to.GetLogIndex():
 		problem = fmt.Sprintf("a batch to %v with mark %v", to, b.GetMark())
+	case len(b.GetDeletes()) > 0 && (!f.deletes || to.GetPhase() != omsyncpb.Phase_PHASE_LOG || b.GetOldestMs() == 0):
+		problem = "deletes that nobody asked for, or without time"
 	case b.GetRowCount() > 0 && (b.GetOldestMs() == 0 || b.GetMaxSchemaVersion() == 0):
 		problem = "rows without time or version"
 	}
@@ -73,6 +76,19 @@ func (f *fakeTool) commitLocked(s *toolSub) {
 		}
 		if n != b.GetRowCount() || uint64(n) != b.GetDelta().GetRows() {
 			f.breachLocked("a batch of %d rows says %d and %d", n, b.GetRowCount(), b.GetDelta().GetRows())
+		}
+		deleted := uint32(0)
+		for raw := b.GetDeletes(); len(raw) > 0; deleted++ {
+			one, size := protowire.ConsumeBytes(raw)
+			d := &omsyncpb.LogDelete{}
+			if err := proto.Unmarshal(one, d); size < 0 || err != nil {
+				f.breachLocked("delete %d of a batch can not be read: %v", deleted, err)
+				break
+			}
+			s.deletes, raw = append(s.deletes, d), raw[size:]
+		}
+		if deleted != b.GetDeleteCount() {
+			f.breachLocked("a batch of %d deletes says %d", deleted, b.GetDeleteCount())
 		}
 		s.point = b.GetTo()
 		if b.GetMark() != nil {

@@ -13,6 +13,7 @@ type TaskSpec struct {
 	Format        string   `json:"format,omitempty"`
 	Dialect       string   `json:"dialect,omitempty"`
 	TimeZone      string   `json:"time_zone,omitempty"`
+	Deletes       string   `json:"deletes,omitempty"` // ignore or log; "" = ignore
 	Partitions    []uint32 `json:"partitions"`
 	CreatedMs     int64    `json:"created_ms"`
 	Deleting      bool     `json:"deleting,omitempty"`

@@ -65,13 +65,16 @@ type PlanRef struct {
 	BacklogRows uint64 `json:"backlog_rows"`
 }
 
-// Pending is a decided segment that may still lie at its stage name.
+// Pending is a file of a decided segment that may still lie at its stage name. A segment has a file of rows, a file of deletes, or both: then the
+// one names the other, so that one decision covers them.
 type Pending struct {
-	Stage string `json:"stage"`
-	Final string `json:"final"`
-	Len   int64  `json:"len"`
-	CRC   uint32 `json:"crc"`
-	Rows  uint64 `json:"rows"`
+	Stage   string   `json:"stage"`
+	Final   string   `json:"final"`
+	Len     int64    `json:"len"`
+	CRC     uint32   `json:"crc"`
+	Rows    uint64   `json:"rows"`
+	Deletes uint64   `json:"deletes,omitempty"`
+	Next    *Pending `json:"next,omitempty"`
 }
 
 // Mark identifies the last log entry committed, so that a forked log is recognised.

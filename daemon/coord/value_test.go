@@ -20,16 +20,16 @@ func TestValues(t *testing.T) {
 		{"full state", SubtaskState{
 			Schema: 1, Status: Failed, Code: "log-gap", Reason: "why", Hint: "what", Generation: math.MaxUint64, Collector: "c:1", Tablet: "t:1", Token: "tok", Seq: 4,
 			Point: Point{"LOG", []byte{1, 2}, math.MaxUint64}, SnapshotDone: true, Published: true, PublishDone: true, PublishSeq: 3,
-			Plan: &PlanRef{"f", 1, 2, "p", 3, 4}, Pending: &Pending{"s", "f", 1, 2, 3}, Mark: &Mark{1, 2, 3},
+			Plan: &PlanRef{"f", 1, 2, "p", 3, 4}, Pending: &Pending{"s", "f", 1, 2, 3, 0, &Pending{"t", "h", 4, 5, 0, 6, nil}}, Mark: &Mark{1, 2, 3},
 			Counters: Counters{1, 2, 3, 4, 5, 6, 7, 8, 9}, Files: 4, SkipBadBlocks: true, UpdatedMs: 5, CommittedMs: 6,
 		}, `{"schema":1,"status":"FAILED","code":"log-gap","reason":"why","hint":"what","collector":"c:1","tablet":"t:1","token":"tok","seq":4,` +
 			`"point":{"phase":"LOG","key":"AQI=","index":18446744073709551615},"snapshot_done":true,"published":true,"publish_done":true,"publish_seq":3,` +
-			`"plan":{"file":"f","crc":1,"z":2,"pin":"p","now_ms":3,"backlog_rows":4},"pending":{"stage":"s","final":"f","len":1,"crc":2,"rows":3},` +
+			`"plan":{"file":"f","crc":1,"z":2,"pin":"p","now_ms":3,"backlog_rows":4},"pending":{"stage":"s","final":"f","len":1,"crc":2,"rows":3,"next":{"stage":"t","final":"h","len":4,"crc":5,"rows":0,"deletes":6}},` +
 			`"mark":{"index":1,"term":2,"crc":3},"counters":{"rows":1,"bytes":2,"expired":3,"filtered":4,"deletes":5,"foreign":6,"repeated":7,"holes":8,"skipped_blocks":9},` +
 			`"files":4,"skip_bad_blocks":true,"updated_ms":5,"committed_ms":6,"generation":"ffffffffffffffff"}`},
-		{"spec", TaskSpec{Schema: 1, ID: "t7-a", TID: 7, DB: "d", Table: "t", Mode: 1, StartTS: 5, Dest: "/x", Format: "csv", Dialect: "upstream", TimeZone: "UTC",
+		{"spec", TaskSpec{Schema: 1, ID: "t7-a", TID: 7, DB: "d", Table: "t", Mode: 1, StartTS: 5, Dest: "/x", Format: "csv", Dialect: "upstream", TimeZone: "UTC", Deletes: "log",
 			Partitions: []uint32{0, 1}, CreatedMs: 9, Deleting: true, AllowNonempty: true},
-			`{"schema":1,"id":"t7-a","tid":7,"db":"d","table":"t","mode":1,"start_ts":5,"dest":"/x","format":"csv","dialect":"upstream","time_zone":"UTC",` +
+			`{"schema":1,"id":"t7-a","tid":7,"db":"d","table":"t","mode":1,"start_ts":5,"dest":"/x","format":"csv","dialect":"upstream","time_zone":"UTC","deletes":"log",` +
 				`"partitions":[0,1],"created_ms":9,"deleting":true,"allow_nonempty":true}`},
 		{"collector", CollectorRecord{1, "e:1", "e", "1.0", "/d", Active, 5, "i", "e:1"},
 			`{"schema":1,"endpoint":"e:1","host":"e","version":"1.0","data_dir":"/d","state":"active","since_ms":5,"instance":"i","http":"e:1"}`},

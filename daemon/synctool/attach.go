@@ -181,6 +181,7 @@ func (s *subtask) attach(ctx context.Context, req *attachRequest, plan *omsyncpb
 	s.term.touch()
 	req.link.send(&omsyncpb.SynctoolMessage{Body: &omsyncpb.SynctoolMessage_Attached{Attached: &omsyncpb.Attached{
 		Key: s.key(), AttachId: s.att.id, Point: pointTo(point), Plan: plan, Mark: markTo(st.Mark), Credit: credit, SnapshotDone: st.SnapshotDone,
+		LogDeletes: s.task.spec.Deletes == deletesLog,
 	}}})
 	s.acknowledge()
 }

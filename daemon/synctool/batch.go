@@ -30,7 +30,7 @@ func (s *subtask) consume(ctx context.Context) {
 			continue
 		}
 		if s.task.shelf.used.full() && !s.task.shelf.local {
-			if s.open != nil && s.open.rows > 0 {
+			if s.open != nil && s.open.holds() {
 				s.roll = true
 				continue
 			}
@@ -57,7 +57,7 @@ func (s *subtask) pop(m *omsyncpb.CollectorMessage) {
 	if len(s.queue) > 0 && s.queue[0] == m {
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
-		s.queued -= int64(len(m.GetBatch().GetRows()))
+		s.queued -= weight(m.GetBatch())
 	}
 	s.mu.Unlock()
 }
@@ -120,8 +120,8 @@ func (s *subtask) takeBatch(ctx context.Context, m *omsyncpb.CollectorMessage, b
 	}
 	if s.open == nil || s.open.rows == 0 && s.open.version != rows.Latest() {
 		next := newSegment(rows, st.Generation)
-		if s.open != nil { // moves of the point without rows so far
-			next.began, next.sealed = s.open.began, s.open.sealed
+		if s.open != nil { // moves of the point without rows so far, but perhaps with deletes
+			next.began, next.log, next.sealed = s.open.began, s.open.log, s.open.sealed
 		}
 		s.open = next
 	}
@@ -141,14 +141,17 @@ func (s *subtask) takeBatch(ctx context.Context, m *omsyncpb.CollectorMessage, b
 		return true
 	}
 	s.att.seq = b.GetSeq()
-	if n := uint64(len(b.GetRows())); n > 0 {
+	if n := uint64(weight(b)); n > 0 {
 		s.att.link.send(&omsyncpb.SynctoolMessage{Body: &omsyncpb.SynctoolMessage_Credit{Credit: &omsyncpb.Credit{Key: s.key(), AttachId: s.att.id, Bytes: n}}})
 	}
-	if s.open.length >= s.term.o.SegmentBytes || b.GetSnapshotEnd() || b.GetEnd() {
+	if s.open.length+s.open.deletes.length >= s.term.o.SegmentBytes || b.GetSnapshotEnd() || b.GetEnd() {
 		s.roll = true
 	}
 	return true
 }
+
+// weight is what a batch takes of its subtask's credit.
+func weight(b *omsyncpb.Batch) int64 { return int64(len(b.GetRows()) + len(b.GetDeletes())) }
 
 // awaitSchema asks the catalog again; false when it was asked for long enough.
 func (s *subtask) awaitSchema(ctx context.Context, version uint32) bool {
@@ -187,6 +190,8 @@ func (s *subtask) fits(st *coord.SubtaskState, b *omsyncpb.Batch) error {
 		return fmt.Errorf("a batch to %s before the snapshot's publication", pointText(to))
 	case rank == from && to.Index < at.Index:
 		return fmt.Errorf("a batch to %s after %s", pointText(to), pointText(at))
+	case len(b.GetDeletes()) > 0 && (to.Phase != phaseLog || s.task.spec.Deletes != deletesLog):
+		return fmt.Errorf("a batch to %s with deletes, which nobody asked for", pointText(to))
 	case b.GetSnapshotEnd() && to.Phase != phaseSnapshot:
 		return fmt.Errorf("the end of the scan with a batch to %s", pointText(to))
 	case (to.Phase == phaseDone) != b.GetEnd():

@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"omsync/daemon/coord"
@@ -30,7 +31,7 @@ type simData struct {
 	grown    chan struct{}
 	snapshot []string
 	backlog  []string // log indexes 1..len
-	log      []string // log indexes len(backlog)+1..
+	log      []string // log indexes len(backlog)+1..; those that begin with deleteMark are deletes
 	version  uint32   // schema version of the rows
 }
 
@@ -55,6 +56,33 @@ func (d *simData) grow(pid, n int) {
 	d.grown = make(chan struct{})
 }
 
+// deleteMark begins an entry of the log that is a delete; its key follows.
+const deleteMark = "delete "
+
+// remove adds n deletes to the log.
+func (d *simData) remove(pid, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for range n {
+		d.log = append(d.log, fmt.Sprintf("%sp%d-d%06d", deleteMark, pid, len(d.log)))
+	}
+	close(d.grown)
+	d.grown = make(chan struct{})
+}
+
+// deletes are the keys of all deletes in the log, by log index.
+func (d *simData) deletes() map[uint64]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := map[uint64]string{}
+	for i, x := range d.log {
+		if key, ok := strings.CutPrefix(x, deleteMark); ok {
+			out[d.z()+uint64(i)+1] = key
+		}
+	}
+	return out
+}
+
 func (d *simData) z() uint64 { return uint64(len(d.backlog)) }
 
 // rows returns the log from index on, and what is closed when there is more.
@@ -74,7 +102,9 @@ func (d *simData) all(into map[string]int, logged bool) {
 	}
 	for _, rows := range parts {
 		for _, r := range rows {
-			into[r]++
+			if !strings.HasPrefix(r, deleteMark) {
+				into[r]++
+			}
 		}
 	}
 }
@@ -559,11 +589,26 @@ func (e *simExport) scan(after string) error {
 
 func (e *simExport) send(rows []string, to *omsyncpb.Point, edit func(*omsyncpb.Batch)) error {
 	e.seq++
-	b := &omsyncpb.Batch{Key: e.sub.a.GetKey(), AttachId: e.sub.id, Seq: e.seq, To: to, RowCount: uint32(len(rows)), OldestMs: time.Now().UnixMilli()}
-	for _, r := range rows {
-		b.Rows = append(b.Rows, simRow(r)...)
+	b := &omsyncpb.Batch{Key: e.sub.a.GetKey(), AttachId: e.sub.id, Seq: e.seq, To: to, OldestMs: time.Now().UnixMilli(), Delta: &omsyncpb.Counters{}}
+	for i, r := range rows {
+		key, ok := strings.CutPrefix(r, deleteMark)
+		if !ok {
+			b.Rows = append(b.Rows, simRow(r)...)
+			b.RowCount++
+			continue
+		}
+		b.Delta.Deletes++
+		if !e.sub.attached.GetLogDeletes() {
+			continue
+		}
+		m, err := proto.Marshal(&omsyncpb.LogDelete{LogIndex: to.GetLogIndex() - uint64(len(rows)-i-1), Term: 1, Key: []byte(key), EndTs: 7, ReadMs: 8})
+		if err != nil {
+			return err
+		}
+		b.Deletes = protowire.AppendBytes(b.Deletes, m)
+		b.DeleteCount++
 	}
-	if len(rows) > 0 {
+	if b.RowCount > 0 {
 		e.d.mu.Lock()
 		b.MaxSchemaVersion = e.d.version
 		e.d.mu.Unlock()
@@ -571,7 +616,7 @@ func (e *simExport) send(rows []string, to *omsyncpb.Point, edit func(*omsyncpb.
 	if edit != nil {
 		edit(b)
 	}
-	size := int64(len(b.Rows))
+	size := weight(b)
 	if err := e.sub.until(e.ctx, func() bool { return e.sub.credit >= size }); err != nil {
 		return err
 	}

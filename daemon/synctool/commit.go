@@ -36,13 +36,25 @@ type sealed struct {
 	snapshotEnd bool
 	end         bool // mode 0: the subtask is done with it
 
-	rows   uint64 // 0: no file, only the point moves
+	content         // its rows
+	deletes content // of the log, where the task keeps them
+	oldest  int64   // wall ms of the first row's or delete's reading, 0 = none
+}
+
+// content is one closed file of a segment.
+type content struct {
+	rows   uint64 // or deletes; 0: no file
 	length int64
 	crc    uint32
-	stage  string // set: the rows lie in this closed stage file already, because the destination is local
-	spool  spool  // else they are copied from here
-	oldest int64  // wall ms of the first row's reading, 0 = none
+	stage  string // set: it lies in this closed stage file already, because the destination is local
+	spool  spool  // else it is copied from here
 }
+
+// holds tells whether there is anything in the segment but a move of the point.
+func (s *sealed) holds() bool { return s.rows > 0 || s.deletes.rows > 0 }
+
+// staged are the closed and checked stage files of one segment; "" where there is nothing of the kind.
+type staged struct{ rows, deletes string }
 
 // spool is a closed local file that can be read as often as needed.
 type spool interface {
@@ -68,15 +80,12 @@ type committer struct {
 // commit makes seg count. soft may end while nothing is decided: the segment is then dropped and soft's error returned. Once decided, only
 // the end of hard stops it. decided is called right after the decision.
 func (c *committer) commit(soft, hard context.Context, seg *sealed, decided func()) error {
-	stage := ""
-	if seg.rows > 0 {
-		var err error
-		if stage, err = c.stageSegment(soft, seg); err != nil {
-			return err
-		}
+	names, err := c.stageSegment(soft, seg)
+	if err != nil {
+		return err
 	}
 	at, to := c.rec.get().Point, seg.to
-	err := c.retrying(soft, "commit", func() (err error) {
+	err = c.retrying(soft, "commit", func() (err error) {
 		if to, err = c.storeKey(soft, seg.to); err != nil {
 			return err
 		}
@@ -91,11 +100,12 @@ func (c *committer) commit(soft, hard context.Context, seg *sealed, decided func
 		err = context.Cause(soft)
 	}
 	if err != nil {
-		c.discard(hard, stage)
+		c.discard(hard, names.rows)
+		c.discard(hard, names.deletes)
 		return err
 	}
-	if err := c.decide(hard, seg, stage, to); err != nil {
-		return err // the stage file stays: the decision may be open, and sweeping is the next leader's
+	if err := c.decide(hard, seg, names, to); err != nil {
+		return err // the stage files stay: the decision may be open, and sweeping is the next leader's
 	}
 	if decided != nil {
 		decided()
@@ -105,7 +115,7 @@ func (c *committer) commit(soft, hard context.Context, seg *sealed, decided func
 }
 
 // decide is step 3: the one place where rows begin to count.
-func (c *committer) decide(ctx context.Context, seg *sealed, stage string, to coord.Point) error {
+func (c *committer) decide(ctx context.Context, seg *sealed, names staged, to coord.Point) error {
 	return c.rec.change(ctx, func(st *coord.SubtaskState) error {
 		if st.Generation != seg.generation {
 			return fail(codeInternal, "recover", "%s: a segment of generation %016x came while %016x is exported", c.where, seg.generation, st.Generation)
@@ -114,10 +124,17 @@ func (c *committer) decide(ctx context.Context, seg *sealed, stage string, to co
 			return fail(codeInternal, "recover", "%s: segment %d is decided but not under its final name yet", c.where, st.Seq)
 		}
 		st.Pending = nil
-		if seg.rows > 0 {
+		if seg.holds() {
 			st.Seq++
+		}
+		if d := &seg.deletes; d.rows > 0 {
+			st.Pending = &coord.Pending{Stage: names.deletes, Final: c.names.deletes(st.Generation, st.Seq), Len: d.length, CRC: d.crc, Deletes: d.rows}
+		}
+		if seg.rows > 0 {
 			st.Files++
-			st.Pending = &coord.Pending{Stage: stage, Final: c.finalName(st, st.Seq), Len: seg.length, CRC: seg.crc, Rows: seg.rows}
+			st.Pending = &coord.Pending{
+				Stage: names.rows, Final: c.finalName(st, st.Seq), Len: seg.length, CRC: seg.crc, Rows: seg.rows, Next: st.Pending,
+			}
 		}
 		st.Point = to
 		if seg.mark != nil {

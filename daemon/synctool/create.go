@@ -56,6 +56,7 @@ const (
 	refuseCollector   = codeNoCollector
 	refuseFormat      = "format-unknown"
 	refuseSchema      = "schema-unknown"
+	refuseDeletes     = "deletes-invalid"
 )
 
 // draft is a task that may become one.
@@ -78,7 +79,7 @@ func (t *term) draft(ctx context.Context, r *omsyncpb.CreateRequest) *draft {
 	d := &draft{places: map[uint32]place{}}
 	d.spec = coord.TaskSpec{
 		Schema: 1, DB: r.GetDb(), Table: r.GetTable(), Dest: r.GetDest(), Format: r.GetFormat(), Dialect: r.GetDialect(),
-		TimeZone: t.o.TimeZone, CreatedMs: t.o.Wall().UnixMilli(), AllowNonempty: r.GetAllowNonempty(),
+		TimeZone: t.o.TimeZone, Deletes: r.GetDeletes(), CreatedMs: t.o.Wall().UnixMilli(), AllowNonempty: r.GetAllowNonempty(),
 	}
 	d.checkMode(r)
 	t.checkTable(d)
@@ -86,6 +87,7 @@ func (t *term) draft(ctx context.Context, r *omsyncpb.CreateRequest) *draft {
 		t.checkPlaces(d)
 	}
 	t.checkFormat(d)
+	t.checkDeletes(d)
 	t.checkDest(ctx, d)
 	return d
 }
@@ -200,6 +202,25 @@ const (
 	dialectUpstream = "upstream"
 	dialectStandard = "standard"
 )
+
+// What is done with the deletes of the log phase.
+const (
+	deletesIgnore = "ignore"
+	deletesLog    = "log"
+)
+
+func (t *term) checkDeletes(d *draft) {
+	asked := d.spec.Deletes != ""
+	if !asked {
+		d.spec.Deletes = t.o.Deletes
+	}
+	switch {
+	case d.spec.Deletes != deletesIgnore && d.spec.Deletes != deletesLog:
+		d.refuse(codes.InvalidArgument, refuseDeletes, "say ignore, or log for a file of deletes beside the data", "deletes=%s is not known", d.spec.Deletes)
+	case asked && d.spec.Deletes == deletesLog && d.spec.Mode == modeFull:
+		d.warnings = append(d.warnings, "deletes=log has no effect in mode 0, which ends where the log phase would begin")
+	}
+}
 
 // checkDest looks at the destination: its spelling, its neighbours, then its content.
 func (t *term) checkDest(ctx context.Context, d *draft) {

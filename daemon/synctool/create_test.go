@@ -76,6 +76,7 @@ func TestCreateRefusals(t *testing.T) {
 			})
 		}, plainly, "FailedPrecondition", refuseCollector, []string{"partition 1", "no living leader"}},
 		{"unknown format", nil, ask(func(r *omsyncpb.CreateRequest) { r.Format = "xml" }), "InvalidArgument", refuseFormat, []string{"xml"}},
+		{"unknown way with deletes", nil, ask(func(r *omsyncpb.CreateRequest) { r.Deletes = "keep" }), "InvalidArgument", refuseDeletes, []string{"deletes=keep", "ignore", "log"}},
 		{"unknown dialect", nil, ask(func(r *omsyncpb.CreateRequest) { r.Dialect = "tabs" }), "InvalidArgument", refuseFormat, []string{"tabs"}},
 	}
 	for _, c := range cases {

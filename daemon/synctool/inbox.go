@@ -26,7 +26,7 @@ func (s *subtask) offer(l *link, m *omsyncpb.CollectorMessage) {
 			return
 		}
 		s.live.heard = now
-		size := int64(len(b.Batch.GetRows()))
+		size := weight(b.Batch)
 		if len(s.queue) > 0 && s.queued+size > 2*s.live.credit || len(s.queue) > maxQueued {
 			id := b.Batch.GetAttachId()
 			s.live.link = nil

@@ -133,9 +133,7 @@ func (s *subtask) startCommit(ctx context.Context) {
 
 // committed is step 5: acknowledge, drop the spool, mirror.
 func (s *subtask) committed(ctx context.Context, seg *sealed, err error) {
-	if seg.spool != nil {
-		_ = seg.spool.Remove() // a spool file that stays is removed at the next start
-	}
+	seg.unspool()
 	if err == nil {
 		err = failpoint.Hit("synctool/ack")
 	}

@@ -161,7 +161,11 @@ func (o *mowner) segment(ctx context.Context, com *committer, st *coord.SubtaskS
 	if to < end && o.run.choose(2) == 1 {
 		to++
 	}
-	b := &omsyncpb.Batch{Rows: []byte(allRows[from:to]), RowCount: uint32(to - from), To: &omsyncpb.Point{Phase: omsyncpb.Phase_PHASE_LOG, LogIndex: uint64(to)}}
+	rows, deletes, n := logged(allRows[from:to])
+	b := &omsyncpb.Batch{
+		Rows: []byte(rows), RowCount: uint32(len(rows)), Deletes: deletes, DeleteCount: n,
+		To: &omsyncpb.Point{Phase: omsyncpb.Phase_PHASE_LOG, LogIndex: uint64(to)},
+	}
 	if !st.SnapshotDone {
 		b.To = &omsyncpb.Point{Phase: omsyncpb.Phase_PHASE_SNAPSHOT, Key: []byte(allRows[:to])}
 		b.SnapshotEnd = to == end
@@ -170,9 +174,12 @@ func (o *mowner) segment(ctx context.Context, com *committer, st *coord.SubtaskS
 		seg := newSegment(mrows{}, st.Generation)
 		sh := &shelf{local: true, used: &spoolUse{}}
 		if o.w.kind == hdfsLike {
-			seg.to, seg.rows, seg.snapshotEnd = pointOf(b.To), uint64(to-from), b.SnapshotEnd
-			seg.length, seg.crc = int64(to-from), checksum(b.Rows)
-			seg.spool = mspool{string(b.Rows)}
+			seg.to, seg.snapshotEnd = pointOf(b.To), b.SnapshotEnd
+			lines, n, err := encodeDeletes(deletes)
+			if err != nil {
+				return nil, err
+			}
+			seg.content, seg.deletes = spooled(rows, uint64(len(rows))), spooled(string(lines), n)
 			return &seg.sealed, nil
 		}
 		err := seg.add(ctx, com, sh, mrows{}, b)
@@ -185,6 +192,10 @@ func (o *mowner) segment(ctx context.Context, com *committer, st *coord.SubtaskS
 		seg.drop(ctx, com)
 		o.step("attach-again") // the rows are asked for again
 	}
+}
+
+func spooled(text string, rows uint64) content {
+	return content{rows: rows, length: int64(len(text)), crc: checksum([]byte(text)), spool: mspool{text}}
 }
 
 // lost judges an owner's error. The leader may have none but a lost lead, or rows to ask for again; what an older one sees does not matter,
@@ -313,8 +324,8 @@ func (r *mrun) play() {
 func (w *mworld) complete() error {
 	got := map[byte]int{}
 	for name, f := range w.files {
-		if name[0] != '_' {
-			for _, b := range []byte(f.data) {
+		if read(name) {
+			for _, b := range f.items(name) {
 				got[b]++
 			}
 		}

@@ -2,6 +2,7 @@ package synctool
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -13,8 +14,12 @@ import (
 	"sort"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
 	"omsync/daemon/coord"
 	"omsync/daemon/dest"
+	"omsync/rpc/omsyncpb"
 )
 
 // The model's world: one subtask's node, one destination, a clock of choices. Every call of an owner that the outside can see is one step;
@@ -224,11 +229,47 @@ type mspool struct{ data string }
 func (s mspool) Open() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s.data)), nil }
 func (s mspool) Remove() error                { return nil }
 
-// The rows of the partition: "ab" in the snapshot, "cd" in the log.
+// The rows of the partition: "ab" in the snapshot, "c" in the log, "D" a delete behind it. A segment of the log has a file of either kind, or both.
 const (
 	snapshotRows = "ab"
-	allRows      = "abcd"
+	allRows      = "abcD"
 )
+
+// logged splits what a segment holds into rows and the deletes of a batch.
+func logged(items string) (rows string, deletes []byte, n uint32) {
+	for _, i := range []byte(items) {
+		if i >= 'a' {
+			rows += string(i)
+			continue
+		}
+		b, err := proto.Marshal(&omsyncpb.LogDelete{Key: []byte{i}})
+		if err != nil {
+			panic(err)
+		}
+		deletes = protowire.AppendBytes(deletes, b)
+		n++
+	}
+	return rows, deletes, n
+}
+
+// items are the rows, or deletes, in a file. A line that is torn is none: what is decided has its length checked.
+func (f *mfile) items(name string) (out []byte) {
+	if !strings.HasSuffix(name, dest.DeletesSuffix) {
+		return []byte(f.data)
+	}
+	for line := range strings.Lines(f.data) {
+		var d struct{ Key string }
+		if json.Unmarshal([]byte(line), &d) == nil {
+			out = append(out, d.Key...)
+		}
+	}
+	return out
+}
+
+// read tells whether a name at the destination itself is one for readers: rows, or deletes beside them.
+func read(name string) bool {
+	return !strings.HasPrefix(name, "_") || strings.HasPrefix(name, "_deletes-")
+}
 
 // committedRows is how many rows the node says are committed.
 func (w *mworld) committedRows() int { return rowsAt(w.node.Point) }
@@ -246,29 +287,32 @@ func (w *mworld) check() error {
 	for name, f := range w.files {
 		base := path.Base(name)
 		switch {
-		case !strings.HasPrefix(name, "_"):
+		case read(name):
 			if !f.closed {
 				return fmt.Errorf("readers see %s while it is written", name)
 			}
-			for _, r := range []byte(f.data) {
+			for _, r := range f.items(name) {
+				if (r < 'a') != strings.HasPrefix(name, "_deletes-") {
+					return fmt.Errorf("%c is in %s", r, name)
+				}
 				readers[r]++
 				kept[r]++
 			}
 		case strings.HasPrefix(name, generationDir(w.node.Generation)+"/"):
 			if w.files[base] == nil || w.files[base] != f { // not the first half of a link + unlink
-				for _, r := range []byte(f.data) {
+				for _, r := range f.items(name) {
 					kept[r]++
 				}
 			}
 		}
 	}
-	if p := w.node.Pending; p != nil {
+	for p := w.node.Pending; p != nil; p = p.Next {
 		if f := w.files[p.Stage]; f != nil && f != w.files[p.Final] {
 			if !f.closed || int64(len(f.data)) != p.Len {
 				return fmt.Errorf("the pending stage file %s has %d bytes, decided were %d", p.Stage, len(f.data), p.Len)
 			}
 			if w.files[p.Final] == nil {
-				for _, r := range []byte(f.data) {
+				for _, r := range f.items(p.Stage) {
 					kept[r]++
 				}
 			}
@@ -304,7 +348,10 @@ func (w *mworld) hash(owners string) uint64 {
 		fmt.Fprintf(h, "%s=%s,%t;", n, w.files[n].data, w.files[n].closed)
 	}
 	n := &w.node
-	fmt.Fprintf(h, "|%d|%d|%d %d %v %t %t %t %v|%d|%s", w.epoch, w.version, n.Generation, n.Seq, n.Point, n.SnapshotDone, n.Published, n.PublishDone, n.Pending, len(w.late), owners)
+	fmt.Fprintf(h, "|%d|%d|%d %d %v %t %t %t|%d|%s", w.epoch, w.version, n.Generation, n.Seq, n.Point, n.SnapshotDone, n.Published, n.PublishDone, len(w.late), owners)
+	for p := n.Pending; p != nil; p = p.Next {
+		fmt.Fprintf(h, "|%s %s %d", p.Stage, p.Final, p.Len)
+	}
 	return h.Sum64()
 }
 

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+
+	"omsync/daemon/dest"
 )
 
 // Names below a task's destination. All of ours start with "_", which Spark and Hive skip.
@@ -26,8 +28,10 @@ type namer struct {
 }
 
 // stage returns a new stage name: no name is used twice, because an open file can be renamed away under its writer on HDFS.
-func (n namer) stage() string {
-	return fmt.Sprintf("%s/%s%d-%d%s", stageDir, stagePrefix(n.cluster, n.task, n.pid), n.epoch, n.n.Add(1), n.suffix)
+func (n namer) stage() string { return n.stageAs(n.suffix) }
+
+func (n namer) stageAs(suffix string) string {
+	return fmt.Sprintf("%s/%s%d-%d%s", stageDir, stagePrefix(n.cluster, n.task, n.pid), n.epoch, n.n.Add(1), suffix)
 }
 
 func stagePrefix(cluster, task string, pid uint32) string {
@@ -58,6 +62,11 @@ func stageOf(cluster, task, base string) (pid uint32, epoch uint64, ok bool) {
 // final is the name under which readers find segment seq of a generation.
 func (n namer) final(generation, seq uint64) string {
 	return fmt.Sprintf("g%016x-p%d-%08d%s", generation, n.pid, seq, n.suffix)
+}
+
+// deletes is the name of segment seq's file of deletes: beside the data, and passed over by what reads it.
+func (n namer) deletes(generation, seq uint64) string {
+	return fmt.Sprintf("_deletes-g%016x-p%d-%08d%s", generation, n.pid, seq, dest.DeletesSuffix)
 }
 
 // unpublished is where segment seq waits for its generation's publication.

@@ -37,6 +37,9 @@ func TestNames(t *testing.T) {
 	if got := n.final(0xab, 7); got != "g00000000000000ab-p12-00000007.csv" {
 		t.Errorf("final name %s", got)
 	}
+	if got := n.deletes(0xab, 7); got != "_deletes-g00000000000000ab-p12-00000007.jsonl" {
+		t.Errorf("name of a file of deletes %s", got)
+	}
 	if got := n.unpublished(0xab, 7); got != "_omsync/g00000000000000ab/g00000000000000ab-p12-00000007.csv" {
 		t.Errorf("unpublished name %s", got)
 	}

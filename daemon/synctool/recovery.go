@@ -16,7 +16,7 @@ func (c *committer) recover(ctx context.Context) error {
 			if err := failpoint.Hit("synctool/recover"); err != nil {
 				return err
 			}
-			return c.accept(settle(ctx, c.files, c.where, st.Pending))
+			return c.settleAll(ctx, st.Pending)
 		})
 		if err != nil {
 			return err

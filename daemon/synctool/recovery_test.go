@@ -219,7 +219,7 @@ func TestCommitRefusesTakenName(t *testing.T) {
 	st := pendingState(coord.Running)
 	st.Pending = nil
 	com, d, z := left(t, st, map[string]string{namer{suffix: ".csv"}.final(1, 4): "strange\n"})
-	err := com.commit(t.Context(), t.Context(), &sealed{generation: 1, rows: 1, length: 2, crc: checksum([]byte("1\n")), spool: mspool{"1\n"}, to: coord.Point{Phase: phaseLog, Index: 10}}, nil)
+	err := com.commit(t.Context(), t.Context(), &sealed{generation: 1, content: spooled("1\n", 1), to: coord.Point{Phase: phaseLog, Index: 10}}, nil)
 	if faultCode(err) != codeDestForeign || z.tasks["t"].States[0].State.Seq != 3 {
 		t.Errorf("commit: %v", err)
 	}
@@ -235,7 +235,7 @@ func TestFencedCommitNamesNothing(t *testing.T) {
 	st.Pending = nil
 	com, d, z := left(t, st, nil)
 	z.epoch = 6
-	err := com.commit(t.Context(), t.Context(), &sealed{generation: 1, rows: 1, length: 2, crc: checksum([]byte("1\n")), spool: mspool{"1\n"}, to: coord.Point{Phase: phaseLog, Index: 10}}, nil)
+	err := com.commit(t.Context(), t.Context(), &sealed{generation: 1, content: spooled("1\n", 1), to: coord.Point{Phase: phaseLog, Index: 10}}, nil)
 	if !errors.Is(err, coord.ErrFenced) {
 		t.Errorf("commit: %v", err)
 	}
@@ -249,8 +249,10 @@ func TestSpoolDamageIsNotCommitted(t *testing.T) {
 	t.Parallel()
 	st := pendingState(coord.Running)
 	st.Pending = nil
+	damaged := spooled("1\n", 1)
+	damaged.spool = mspool{"2\n"}
 	com, _, z := left(t, st, nil)
-	err := com.commit(t.Context(), t.Context(), &sealed{generation: 1, rows: 1, length: 2, crc: checksum([]byte("1\n")), spool: mspool{"2\n"}, to: coord.Point{Phase: phaseLog, Index: 10}}, nil)
+	err := com.commit(t.Context(), t.Context(), &sealed{generation: 1, content: damaged, to: coord.Point{Phase: phaseLog, Index: 10}}, nil)
 	if err == nil || z.tasks["t"].States[0].State.Seq != 3 {
 		t.Errorf("commit: %v", err)
 	}

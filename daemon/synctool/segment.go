@@ -12,25 +12,32 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
 	"omsync/daemon/coord"
 	"omsync/daemon/dest"
 	"omsync/failpoint"
 	"omsync/rpc/omsyncpb"
 )
 
-// segment is the open segment of a subtask: rows encoded into a file that nobody else sees. For a local destination that file is the stage
-// file itself, else a local spool.
+// segment is the open segment of a subtask: rows, and deletes where the task keeps them, encoded into files that nobody else sees. For a local
+// destination those are the stage files themselves, else a local spool.
 type segment struct {
 	began      time.Time
 	generation uint64
 	version    uint8 // schema version of the rows' target
 	encoder    dest.Encoder
 
-	out   dest.Writer
-	stage string     // of a local destination
-	file  *spoolFile // else
+	out, log part // being written: sealed.content, sealed.deletes
 
 	sealed // what it becomes
+}
+
+// part is a file of an open segment.
+type part struct {
+	w    dest.Writer
+	file *spoolFile // nil: a stage file
 }
 
 // shelf is where segments are written.
@@ -85,6 +92,8 @@ func (s *segment) add(ctx context.Context, c *committer, sh *shelf, rows Rows, b
 	if err := failpoint.Hit("synctool/row"); err != nil {
 		return &writeError{err}
 	}
+	var encoded []byte
+	var n uint64
 	if len(b.GetRows()) > 0 {
 		if s.encoder == nil {
 			var err error
@@ -94,23 +103,36 @@ func (s *segment) add(ctx context.Context, c *committer, sh *shelf, rows Rows, b
 		}
 		buf := buffers.get()
 		defer buffers.put(buf)
-		out, n, err := encodeRows((*buf)[:0], s.encoder, rows, b.GetRows())
-		if err != nil {
+		var err error
+		if *buf, n, err = encodeRows((*buf)[:0], s.encoder, rows, b.GetRows()); err != nil {
 			return err
 		}
-		*buf = out
-		if n != uint64(b.GetRowCount()) {
-			return fmt.Errorf("a batch of %d rows says it has %d", n, b.GetRowCount())
-		}
-		if err := s.write(ctx, c, sh, out); err != nil {
+		encoded = *buf
+	}
+	if n != uint64(b.GetRowCount()) {
+		return fmt.Errorf("a batch of %d rows says it has %d", n, b.GetRowCount())
+	}
+	lines, deletes, err := encodeDeletes(b.GetDeletes())
+	if err != nil {
+		return err
+	}
+	if deletes != uint64(b.GetDeleteCount()) {
+		return fmt.Errorf("a batch of %d deletes says it has %d", deletes, b.GetDeleteCount())
+	}
+	if n > 0 {
+		if err := s.write(ctx, c, sh, &s.out, &s.content, c.names.suffix, encoded); err != nil {
 			return &writeError{err}
 		}
 		s.rows += n
-		if s.oldest == 0 || b.GetOldestMs() > 0 && b.GetOldestMs() < s.oldest {
-			s.oldest = b.GetOldestMs()
+	}
+	if deletes > 0 {
+		if err := s.write(ctx, c, sh, &s.log, &s.deletes, dest.DeletesSuffix, lines); err != nil {
+			return &writeError{err}
 		}
-	} else if b.GetRowCount() != 0 {
-		return fmt.Errorf("a batch without rows says it has %d", b.GetRowCount())
+		s.deletes.rows += deletes
+	}
+	if n+deletes > 0 && (s.oldest == 0 || b.GetOldestMs() > 0 && b.GetOldestMs() < s.oldest) {
+		s.oldest = b.GetOldestMs()
 	}
 	delta := countersOf(b.GetDelta())
 	delta.Rows, delta.Bytes = uint64(b.GetRowCount()), uint64(len(b.GetRows()))
@@ -148,9 +170,29 @@ func encodeRows(dst []byte, enc dest.Encoder, rows Rows, raw []byte) ([]byte, ui
 	return dst, n, nil
 }
 
-func (s *segment) write(ctx context.Context, c *committer, sh *shelf, b []byte) error {
-	if s.out == nil {
-		if err := s.create(ctx, c, sh); err != nil {
+// encodeDeletes turns what a batch carries into lines of a file of deletes.
+func encodeDeletes(raw []byte) (lines []byte, n uint64, err error) {
+	for ; len(raw) > 0; n++ {
+		one, size := protowire.ConsumeBytes(raw)
+		if size < 0 {
+			return nil, n, fmt.Errorf("delete %d of a batch: %w", n+1, protowire.ParseError(size))
+		}
+		d := &omsyncpb.LogDelete{}
+		if err := proto.Unmarshal(one, d); err != nil {
+			return nil, n, fmt.Errorf("delete %d of a batch: %w", n+1, err)
+		}
+		line := dest.Delete{Index: d.GetLogIndex(), Term: d.GetTerm(), Key: d.Key, Start: d.StartTs, End: d.GetEndTs(), TimeMs: d.GetReadMs()}
+		if lines, err = dest.AppendDelete(lines, &line); err != nil {
+			return nil, n, fmt.Errorf("delete %d of a batch: %w", n+1, err)
+		}
+		raw = raw[size:]
+	}
+	return lines, n, nil
+}
+
+func (s *segment) write(ctx context.Context, c *committer, sh *shelf, p *part, f *content, suffix string, b []byte) error {
+	if p.w == nil {
+		if err := p.create(ctx, c, sh, f, suffix); err != nil {
 			return err
 		}
 	}
@@ -160,18 +202,18 @@ func (s *segment) write(ctx context.Context, c *committer, sh *shelf, b []byte) 
 		}
 	} else {
 		sh.used.bytes.Add(int64(len(b)))
-		s.file.size += int64(len(b))
+		p.file.size += int64(len(b))
 	}
-	if _, err := s.out.Write(b); err != nil {
+	if _, err := p.w.Write(b); err != nil {
 		return err
 	}
-	s.length += int64(len(b))
-	s.crc = crc32.Update(s.crc, castagnoli, b)
+	f.length += int64(len(b))
+	f.crc = crc32.Update(f.crc, castagnoli, b)
 	return nil
 }
 
-func (s *segment) create(ctx context.Context, c *committer, sh *shelf) error {
-	name := c.names.stage()
+func (p *part) create(ctx context.Context, c *committer, sh *shelf, f *content, suffix string) error {
+	name := c.names.stageAs(suffix)
 	if sh.local {
 		if err := failpoint.Hit("synctool/create"); err != nil {
 			return err
@@ -180,37 +222,26 @@ func (s *segment) create(ctx context.Context, c *committer, sh *shelf) error {
 		if err != nil {
 			return err
 		}
-		s.out, s.stage = w, name
-		s.sealed.stage = name
+		p.w, f.stage = w, name
 		return nil
 	}
 	path := filepath.Join(sh.dir, spoolPrefix+baseName(name))
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	w, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	s.file = &spoolFile{path: path, used: sh.used}
-	s.out, s.spool = f, s.file
+	p.file = &spoolFile{path: path, used: sh.used}
+	p.w, f.spool = w, p.file
 	return nil
 }
 
-// seal closes the file. The spool needs no sync: it is never read after a crash. A stage file does: a decision will name it.
+// seal closes the files. The spool needs no sync: it is never read after a crash. A stage file does: a decision will name it.
 func (s *segment) seal() (*sealed, error) {
 	if err := failpoint.Hit("synctool/roll"); err != nil {
 		return nil, err
 	}
-	if s.out != nil {
-		if s.stage != "" {
-			if err := s.out.Sync(); err != nil {
-				return nil, err
-			}
-			if err := failpoint.Hit("synctool/close"); err != nil {
-				return nil, err
-			}
-		}
-		out := s.out
-		s.out = nil
-		if err := out.Close(); err != nil {
+	for _, p := range []*part{&s.out, &s.log} {
+		if err := p.close(); err != nil {
 			return nil, err
 		}
 	}
@@ -220,22 +251,48 @@ func (s *segment) seal() (*sealed, error) {
 	return &s.sealed, nil
 }
 
+func (p *part) close() error {
+	if p.w == nil {
+		return nil
+	}
+	if p.file == nil {
+		if err := p.w.Sync(); err != nil {
+			return err
+		}
+		if err := failpoint.Hit("synctool/close"); err != nil {
+			return err
+		}
+	}
+	w := p.w
+	p.w = nil
+	return w.Close()
+}
+
 // drop throws the segment away: nothing of it was decided.
 func (s *segment) drop(ctx context.Context, c *committer) {
-	if s.out != nil {
-		_ = s.out.Close() // its content is not wanted
-		s.out = nil
+	for _, p := range []*part{&s.out, &s.log} {
+		if p.w != nil {
+			_ = p.w.Close() // its content is not wanted
+			p.w = nil
+		}
 	}
 	s.sealed.drop(ctx, c)
 }
 
 // drop removes what an undecided segment left behind; a failure leaves a stage file to the sweep and a spool file to the next start.
 func (s *sealed) drop(ctx context.Context, c *committer) {
-	if s.stage != "" {
-		c.discard(ctx, s.stage)
+	for _, f := range []*content{&s.content, &s.deletes} {
+		c.discard(ctx, f.stage)
 	}
-	if s.spool != nil {
-		_ = s.spool.Remove()
+	s.unspool()
+}
+
+// unspool removes the spool files; one that stays is removed at the next start.
+func (s *sealed) unspool() {
+	for _, f := range []*content{&s.content, &s.deletes} {
+		if f.spool != nil {
+			_ = f.spool.Remove()
+		}
 	}
 }
 

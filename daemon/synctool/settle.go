@@ -3,13 +3,14 @@ package synctool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"omsync/daemon/coord"
 	"omsync/failpoint"
 )
 
-// settle is step 4 and the end of step 5: the decided segment goes under its final name, then pending may be cleared.
+// settle is step 4 and the end of step 5: the decided segment's files go under their final names, then pending may be cleared.
 func (c *committer) settle(ctx context.Context) error {
 	st := c.rec.get()
 	if st.Pending == nil {
@@ -21,7 +22,7 @@ func (c *committer) settle(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := settle(ctx, c.files, c.where, st.Pending); err != nil {
+		if err := c.settleAll(ctx, st.Pending); err != nil {
 			return err
 		}
 		return failpoint.Hit("synctool/rename-after")
@@ -38,7 +39,24 @@ func (c *committer) settle(ctx context.Context) error {
 	return nil
 }
 
-// settle brings a decided segment under its final name. Any leader may do it, any number of times, also two at once.
+// settleAll brings every file of a decided segment under its final name. Each is looked at whatever became of those before it: one that an
+// operator gave up must not keep back the other.
+func (c *committer) settleAll(ctx context.Context, p *coord.Pending) error {
+	for ; p != nil; p = p.Next {
+		if err := c.accept(settle(ctx, c.files, c.where, p)); err != nil {
+			return err
+		}
+		if p.Next == nil {
+			return nil
+		}
+		if err := failpoint.Hit("synctool/rename-between"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle brings one file of a decided segment under its final name. Any leader may do it, any number of times, also two at once.
 func settle(ctx context.Context, f Files, where string, p *coord.Pending) error {
 	return move(ctx, f, p.Stage, p.Final, func(name string, size int64) error {
 		if size == p.Len {
@@ -46,8 +64,16 @@ func settle(ctx context.Context, f Files, where string, p *coord.Pending) error 
 		}
 		return fail(codeDestMissing, hintMissing, "%s: %s has %d bytes, %d were committed", where, name, size, p.Len)
 	}, func() error {
-		return fail(codeDestMissing, hintMissing, "%s: neither %s nor %s is there, %d committed rows are missing", where, p.Stage, p.Final, p.Rows)
+		return fail(codeDestMissing, hintMissing, "%s: neither %s nor %s is there, %s are missing", where, p.Stage, p.Final, contents(p))
 	})
+}
+
+// contents says what a file of a decided segment holds.
+func contents(p *coord.Pending) string {
+	if p.Deletes > 0 {
+		return fmt.Sprintf("%d committed deletes", p.Deletes)
+	}
+	return fmt.Sprintf("%d committed rows", p.Rows)
 }
 
 const hintMissing = "bring the file back and recover, or recover --accept-missing to go on without it, or recover --reexport"

@@ -10,25 +10,43 @@ import (
 	"time"
 
 	"omsync/daemon/coord"
+	"omsync/daemon/dest"
 	"omsync/failpoint"
 )
 
-// stageSegment is step 2: the segment under a stage name, closed, its length checked, its final name free. After any write error the whole
-// segment is written again from the spool under a new name.
-func (c *committer) stageSegment(ctx context.Context, seg *sealed) (string, error) {
-	if seg.stage != "" {
-		err := c.retrying(ctx, "check "+seg.stage+" in", func() error { return c.ready(ctx, seg, seg.stage) })
-		if err != nil {
-			c.discard(ctx, seg.stage)
+// stageSegment is step 2: the segment's files under stage names, closed, their lengths checked, their final names free.
+func (c *committer) stageSegment(ctx context.Context, seg *sealed) (out staged, err error) {
+	st := c.rec.get()
+	if seg.rows > 0 {
+		if out.rows, err = c.stageFile(ctx, &seg.content, c.names.suffix, c.finalName(&st, st.Seq+1)); err != nil {
+			c.discard(ctx, seg.deletes.stage)
+			return staged{}, err
 		}
-		return seg.stage, err
+	}
+	if seg.deletes.rows > 0 {
+		if out.deletes, err = c.stageFile(ctx, &seg.deletes, dest.DeletesSuffix, c.names.deletes(st.Generation, st.Seq+1)); err != nil {
+			c.discard(ctx, out.rows)
+			return staged{}, err
+		}
+	}
+	return out, nil
+}
+
+// stageFile brings one file under a stage name. After any write error the whole of it is written again from the spool under a new name.
+func (c *committer) stageFile(ctx context.Context, f *content, suffix, final string) (string, error) {
+	if f.stage != "" {
+		err := c.retrying(ctx, "check "+f.stage+" in", func() error { return c.ready(ctx, f, f.stage, final) })
+		if err != nil {
+			c.discard(ctx, f.stage)
+		}
+		return f.stage, err
 	}
 	var stage string
 	return stage, c.retrying(ctx, "write", func() error {
-		name := c.names.stage()
-		err := c.copy(ctx, seg, name)
+		name := c.names.stageAs(suffix)
+		err := c.copy(ctx, f, name)
 		if err == nil {
-			err = c.ready(ctx, seg, name)
+			err = c.ready(ctx, f, name, final)
 		}
 		if err != nil {
 			c.discard(ctx, name)
@@ -40,12 +58,12 @@ func (c *committer) stageSegment(ctx context.Context, seg *sealed) (string, erro
 }
 
 // copy writes the spool to a new stage file and closes it.
-func (c *committer) copy(ctx context.Context, seg *sealed, name string) (err error) {
+func (c *committer) copy(ctx context.Context, f *content, name string) (err error) {
 	if err := c.acquire(ctx); err != nil {
 		return err
 	}
 	defer c.release()
-	r, err := seg.spool.Open()
+	r, err := f.spool.Open()
 	if err != nil {
 		return err
 	}
@@ -88,8 +106,8 @@ func (c *committer) copy(ctx context.Context, seg *sealed, name string) (err err
 			return rerr
 		}
 	}
-	if length != seg.length || sum != seg.crc {
-		return fmt.Errorf("the spool has %d bytes with checksum %08x, %d with %08x were written to it", length, sum, seg.length, seg.crc)
+	if length != f.length || sum != f.crc {
+		return fmt.Errorf("the spool has %d bytes with checksum %08x, %d with %08x were written to it", length, sum, f.length, f.crc)
 	}
 	if err := w.Sync(); err != nil {
 		return err
@@ -102,25 +120,23 @@ func (c *committer) copy(ctx context.Context, seg *sealed, name string) (err err
 }
 
 // ready checks that the closed stage file is whole and that its final name is free: a rename on HDFS would overwrite.
-func (c *committer) ready(ctx context.Context, seg *sealed, stage string) error {
+func (c *committer) ready(ctx context.Context, f *content, stage, final string) error {
 	if err := failpoint.Hit("synctool/stat"); err != nil {
 		return err
 	}
 	info, err := c.files.Stat(ctx, stage)
-	if errors.Is(err, fs.ErrNotExist) && seg.stage != "" {
+	if errors.Is(err, fs.ErrNotExist) && f.stage != "" {
 		return &lostStage{stage}
 	}
 	if err != nil {
 		return err
 	}
-	if info.Size != seg.length {
-		if seg.stage != "" {
+	if info.Size != f.length {
+		if f.stage != "" {
 			return &lostStage{stage}
 		}
-		return fmt.Errorf("%s has %d bytes after %d were written", stage, info.Size, seg.length)
+		return fmt.Errorf("%s has %d bytes after %d were written", stage, info.Size, f.length)
 	}
-	st := c.rec.get()
-	final := c.finalName(&st, st.Seq+1)
 	switch _, err := c.files.Stat(ctx, final); {
 	case err == nil:
 		return c.foreign(final)

@@ -1,6 +1,7 @@
 package synctool
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"sort"
@@ -67,7 +68,7 @@ func taskView(spec *coord.TaskSpec, subs []*omsyncpb.SubtaskView) *omsyncpb.Task
 	sort.Slice(subs, func(i, j int) bool { return subs[i].GetPid() < subs[j].GetPid() })
 	return &omsyncpb.TaskView{
 		TaskId: spec.ID, Tid: spec.TID, Db: spec.DB, Table: spec.Table, Mode: int32(spec.Mode), StartTs: spec.StartTS, Dest: spec.Dest,
-		Format: spec.Format, Dialect: spec.Dialect, CreatedMs: spec.CreatedMs, State: worst(subs), Subtasks: subs,
+		Format: spec.Format, Dialect: spec.Dialect, Deletes: cmp.Or(spec.Deletes, deletesIgnore), CreatedMs: spec.CreatedMs, State: worst(subs), Subtasks: subs,
 	}
 }
 

@@ -34,8 +34,8 @@ func sweep(ctx context.Context, f Files, cluster, task string, epoch uint64, pro
 	}
 	named, generations := map[string]bool{}, map[uint64]bool{}
 	for _, st := range states() {
-		if st.Pending != nil {
-			named[st.Pending.Stage] = true
+		for p := st.Pending; p != nil; p = p.Next {
+			named[p.Stage] = true
 		}
 		if st.Plan != nil {
 			named[st.Plan.File] = true

@@ -63,6 +63,7 @@ type Options struct {
 	AllowClearAll  bool
 
 	Format, Dialect, TimeZone string // of new tasks; default csv, upstream, the machine's zone
+	Deletes                   string // of new tasks; default ignore
 
 	Port port.Options // caps and limits; pages are filled in here
 
@@ -106,7 +107,7 @@ func (o *Options) fill() error {
 	for _, d := range []struct {
 		to    *string
 		value string
-	}{{&o.Format, formatCSV}, {&o.Dialect, dialectUpstream}} {
+	}{{&o.Format, formatCSV}, {&o.Dialect, dialectUpstream}, {&o.Deletes, deletesIgnore}} {
 		if *d.to == "" {
 			*d.to = d.value
 		}

@@ -1235,7 +1235,9 @@ type Batch struct {
 	SnapshotEnd      bool                   `protobuf:"varint,9,opt,name=snapshot_end,json=snapshotEnd,proto3" json:"snapshot_end,omitempty"`                   // the scan of S is complete with this batch
 	End              bool                   `protobuf:"varint,10,opt,name=end,proto3" json:"end,omitempty"`                                                     // mode 0: everything is in; the subtask ends in SUCCESS when this is committed
 	MaxSchemaVersion uint32                 `protobuf:"varint,11,opt,name=max_schema_version,json=maxSchemaVersion,proto3" json:"max_schema_version,omitempty"` // highest schema version byte among the rows, 0 when there are none
-	OldestMs         int64                  `protobuf:"varint,12,opt,name=oldest_ms,json=oldestMs,proto3" json:"oldest_ms,omitempty"`                           // wall clock at which the first row of the batch was read, for the lag
+	OldestMs         int64                  `protobuf:"varint,12,opt,name=oldest_ms,json=oldestMs,proto3" json:"oldest_ms,omitempty"`                           // wall clock at which the first row or delete of the batch was read, for the lag
+	Deletes          []byte                 `protobuf:"bytes,13,opt,name=deletes,proto3" json:"deletes,omitempty"`                                              // LogDelete messages, each after its length as a varint; PHASE_LOG, and where Attached asked for them, only
+	DeleteCount      uint32                 `protobuf:"varint,14,opt,name=delete_count,json=deleteCount,proto3" json:"delete_count,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1354,6 +1356,105 @@ func (x *Batch) GetOldestMs() int64 {
 	return 0
 }
 
+func (x *Batch) GetDeletes() []byte {
+	if x != nil {
+		return x.Deletes
+	}
+	return nil
+}
+
+func (x *Batch) GetDeleteCount() uint32 {
+	if x != nil {
+		return x.DeleteCount
+	}
+	return 0
+}
+
+// LogDelete is a delete entry of the log that concerns base index 0: rows with end_ts < ts <= start_ts of its key, or of every key.
+type LogDelete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LogIndex      uint64                 `protobuf:"varint,1,opt,name=log_index,json=logIndex,proto3" json:"log_index,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3,oneof" json:"key,omitempty"`                         // of index 0; absent: every key of the partition
+	StartTs       *uint64                `protobuf:"varint,4,opt,name=start_ts,json=startTs,proto3,oneof" json:"start_ts,omitempty"` // inclusive; absent: no upper bound
+	EndTs         uint64                 `protobuf:"varint,5,opt,name=end_ts,json=endTs,proto3" json:"end_ts,omitempty"`             // exclusive; a row with ts 0 is never covered
+	ReadMs        int64                  `protobuf:"varint,6,opt,name=read_ms,json=readMs,proto3" json:"read_ms,omitempty"`          // wall clock at which the entry was read: the log keeps no time of a delete
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogDelete) Reset() {
+	*x = LogDelete{}
+	mi := &file_omsync_v1_collector_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogDelete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogDelete) ProtoMessage() {}
+
+func (x *LogDelete) ProtoReflect() protoreflect.Message {
+	mi := &file_omsync_v1_collector_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogDelete.ProtoReflect.Descriptor instead.
+func (*LogDelete) Descriptor() ([]byte, []int) {
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LogDelete) GetLogIndex() uint64 {
+	if x != nil {
+		return x.LogIndex
+	}
+	return 0
+}
+
+func (x *LogDelete) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *LogDelete) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *LogDelete) GetStartTs() uint64 {
+	if x != nil && x.StartTs != nil {
+		return *x.StartTs
+	}
+	return 0
+}
+
+func (x *LogDelete) GetEndTs() uint64 {
+	if x != nil {
+		return x.EndTs
+	}
+	return 0
+}
+
+func (x *LogDelete) GetReadMs() int64 {
+	if x != nil {
+		return x.ReadMs
+	}
+	return 0
+}
+
 type PlanProposal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           *SubtaskKey            `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1365,7 +1466,7 @@ type PlanProposal struct {
 
 func (x *PlanProposal) Reset() {
 	*x = PlanProposal{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[18]
+	mi := &file_omsync_v1_collector_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1478,7 @@ func (x *PlanProposal) String() string {
 func (*PlanProposal) ProtoMessage() {}
 
 func (x *PlanProposal) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[18]
+	mi := &file_omsync_v1_collector_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1491,7 @@ func (x *PlanProposal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanProposal.ProtoReflect.Descriptor instead.
 func (*PlanProposal) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{18}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PlanProposal) GetKey() *SubtaskKey {
@@ -1423,7 +1524,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[19]
+	mi := &file_omsync_v1_collector_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1536,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[19]
+	mi := &file_omsync_v1_collector_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1549,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{19}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Heartbeat) GetBeats() []*SubtaskBeat {
@@ -1471,7 +1572,7 @@ type SubtaskBeat struct {
 
 func (x *SubtaskBeat) Reset() {
 	*x = SubtaskBeat{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[20]
+	mi := &file_omsync_v1_collector_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1584,7 @@ func (x *SubtaskBeat) String() string {
 func (*SubtaskBeat) ProtoMessage() {}
 
 func (x *SubtaskBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[20]
+	mi := &file_omsync_v1_collector_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1597,7 @@ func (x *SubtaskBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskBeat.ProtoReflect.Descriptor instead.
 func (*SubtaskBeat) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{20}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SubtaskBeat) GetKey() *SubtaskKey {
@@ -1547,7 +1648,7 @@ type SubtaskFault struct {
 
 func (x *SubtaskFault) Reset() {
 	*x = SubtaskFault{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[21]
+	mi := &file_omsync_v1_collector_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1559,7 +1660,7 @@ func (x *SubtaskFault) String() string {
 func (*SubtaskFault) ProtoMessage() {}
 
 func (x *SubtaskFault) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[21]
+	mi := &file_omsync_v1_collector_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1572,7 +1673,7 @@ func (x *SubtaskFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskFault.ProtoReflect.Descriptor instead.
 func (*SubtaskFault) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{21}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SubtaskFault) GetKey() *SubtaskKey {
@@ -1621,7 +1722,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[22]
+	mi := &file_omsync_v1_collector_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1734,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[22]
+	mi := &file_omsync_v1_collector_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1747,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{22}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Detach) GetKey() *SubtaskKey {
@@ -1686,7 +1787,7 @@ type SynctoolMessage struct {
 
 func (x *SynctoolMessage) Reset() {
 	*x = SynctoolMessage{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[23]
+	mi := &file_omsync_v1_collector_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1799,7 @@ func (x *SynctoolMessage) String() string {
 func (*SynctoolMessage) ProtoMessage() {}
 
 func (x *SynctoolMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[23]
+	mi := &file_omsync_v1_collector_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1812,7 @@ func (x *SynctoolMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SynctoolMessage.ProtoReflect.Descriptor instead.
 func (*SynctoolMessage) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{23}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SynctoolMessage) GetBody() isSynctoolMessage_Body {
@@ -1809,13 +1910,14 @@ type Attached struct {
 	Mark          *LogMark               `protobuf:"bytes,5,opt,name=mark,proto3" json:"mark,omitempty"`                                      // the last committed entry, absent before the log was reached
 	Credit        uint64                 `protobuf:"varint,6,opt,name=credit,proto3" json:"credit,omitempty"`                                 // bytes the collector may have under way
 	SnapshotDone  bool                   `protobuf:"varint,7,opt,name=snapshot_done,json=snapshotDone,proto3" json:"snapshot_done,omitempty"` // the scan is committed to its end, the publish decision may still be open
+	LogDeletes    bool                   `protobuf:"varint,8,opt,name=log_deletes,json=logDeletes,proto3" json:"log_deletes,omitempty"`       // send the log phase's deletes too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[24]
+	mi := &file_omsync_v1_collector_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +1929,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[24]
+	mi := &file_omsync_v1_collector_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +1942,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{24}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Attached) GetKey() *SubtaskKey {
@@ -1892,6 +1994,13 @@ func (x *Attached) GetSnapshotDone() bool {
 	return false
 }
 
+func (x *Attached) GetLogDeletes() bool {
+	if x != nil {
+		return x.LogDeletes
+	}
+	return false
+}
+
 type Refused struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           *SubtaskKey            `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1904,7 +2013,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[25]
+	mi := &file_omsync_v1_collector_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2025,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[25]
+	mi := &file_omsync_v1_collector_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2038,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{25}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Refused) GetKey() *SubtaskKey {
@@ -1972,7 +2081,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[26]
+	mi := &file_omsync_v1_collector_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2093,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[26]
+	mi := &file_omsync_v1_collector_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2106,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{26}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Committed) GetKey() *SubtaskKey {
@@ -2039,7 +2148,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[27]
+	mi := &file_omsync_v1_collector_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2160,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[27]
+	mi := &file_omsync_v1_collector_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2173,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{27}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Credit) GetKey() *SubtaskKey {
@@ -2099,7 +2208,7 @@ type PlanAccepted struct {
 
 func (x *PlanAccepted) Reset() {
 	*x = PlanAccepted{}
-	mi := &file_omsync_v1_collector_proto_msgTypes[28]
+	mi := &file_omsync_v1_collector_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2220,7 @@ func (x *PlanAccepted) String() string {
 func (*PlanAccepted) ProtoMessage() {}
 
 func (x *PlanAccepted) ProtoReflect() protoreflect.Message {
-	mi := &file_omsync_v1_collector_proto_msgTypes[28]
+	mi := &file_omsync_v1_collector_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2233,7 @@ func (x *PlanAccepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanAccepted.ProtoReflect.Descriptor instead.
 func (*PlanAccepted) Descriptor() ([]byte, []int) {
-	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{28}
+	return file_omsync_v1_collector_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PlanAccepted) GetKey() *SubtaskKey {
@@ -2248,7 +2357,7 @@ const file_omsync_v1_collector_proto_rawDesc = "" +
 	"generation\x18\x04 \x01(\x06R\n" +
 	"generation\x12\x10\n" +
 	"\x03pin\x18\x05 \x01(\tR\x03pin\x12\x19\n" +
-	"\bpin_lost\x18\x06 \x01(\bR\apinLost\"\x85\x03\n" +
+	"\bpin_lost\x18\x06 \x01(\bR\apinLost\"\xc2\x03\n" +
 	"\x05Batch\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.omsync.v1.SubtaskKeyR\x03key\x12\x1b\n" +
 	"\tattach_id\x18\x02 \x01(\x04R\battachId\x12\x10\n" +
@@ -2262,7 +2371,18 @@ const file_omsync_v1_collector_proto_rawDesc = "" +
 	"\x03end\x18\n" +
 	" \x01(\bR\x03end\x12,\n" +
 	"\x12max_schema_version\x18\v \x01(\rR\x10maxSchemaVersion\x12\x1b\n" +
-	"\toldest_ms\x18\f \x01(\x03R\boldestMs\"y\n" +
+	"\toldest_ms\x18\f \x01(\x03R\boldestMs\x12\x18\n" +
+	"\adeletes\x18\r \x01(\fR\adeletes\x12!\n" +
+	"\fdelete_count\x18\x0e \x01(\rR\vdeleteCount\"\xb8\x01\n" +
+	"\tLogDelete\x12\x1b\n" +
+	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x15\n" +
+	"\x03key\x18\x03 \x01(\fH\x00R\x03key\x88\x01\x01\x12\x1e\n" +
+	"\bstart_ts\x18\x04 \x01(\x04H\x01R\astartTs\x88\x01\x01\x12\x15\n" +
+	"\x06end_ts\x18\x05 \x01(\x04R\x05endTs\x12\x17\n" +
+	"\aread_ms\x18\x06 \x01(\x03R\x06readMsB\x06\n" +
+	"\x04_keyB\v\n" +
+	"\t_start_ts\"y\n" +
 	"\fPlanProposal\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.omsync.v1.SubtaskKeyR\x03key\x12\x1b\n" +
 	"\tattach_id\x18\x02 \x01(\x04R\battachId\x12#\n" +
@@ -2294,7 +2414,7 @@ const file_omsync_v1_collector_proto_rawDesc = "" +
 	"\tcommitted\x18\x03 \x01(\v2\x14.omsync.v1.CommittedH\x00R\tcommitted\x12+\n" +
 	"\x06credit\x18\x04 \x01(\v2\x11.omsync.v1.CreditH\x00R\x06credit\x12>\n" +
 	"\rplan_accepted\x18\x05 \x01(\v2\x17.omsync.v1.PlanAcceptedH\x00R\fplanAcceptedB\x06\n" +
-	"\x04body\"\x82\x02\n" +
+	"\x04body\"\xa3\x02\n" +
 	"\bAttached\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.omsync.v1.SubtaskKeyR\x03key\x12\x1b\n" +
 	"\tattach_id\x18\x02 \x01(\x04R\battachId\x12&\n" +
@@ -2302,7 +2422,9 @@ const file_omsync_v1_collector_proto_rawDesc = "" +
 	"\x04plan\x18\x04 \x01(\v2\x0f.omsync.v1.PlanR\x04plan\x12&\n" +
 	"\x04mark\x18\x05 \x01(\v2\x12.omsync.v1.LogMarkR\x04mark\x12\x16\n" +
 	"\x06credit\x18\x06 \x01(\x04R\x06credit\x12#\n" +
-	"\rsnapshot_done\x18\a \x01(\bR\fsnapshotDone\"{\n" +
+	"\rsnapshot_done\x18\a \x01(\bR\fsnapshotDone\x12\x1f\n" +
+	"\vlog_deletes\x18\b \x01(\bR\n" +
+	"logDeletes\"{\n" +
 	"\aRefused\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.omsync.v1.SubtaskKeyR\x03key\x12\x1b\n" +
 	"\tattach_id\x18\x02 \x01(\x04R\battachId\x12\x12\n" +
@@ -2345,7 +2467,7 @@ func file_omsync_v1_collector_proto_rawDescGZIP() []byte {
 	return file_omsync_v1_collector_proto_rawDescData
 }
 
-var file_omsync_v1_collector_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_omsync_v1_collector_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_omsync_v1_collector_proto_goTypes = []any{
 	(*Assignment)(nil),              // 0: omsync.v1.Assignment
 	(*AddTaskRequest)(nil),          // 1: omsync.v1.AddTaskRequest
@@ -2365,71 +2487,72 @@ var file_omsync_v1_collector_proto_goTypes = []any{
 	(*Hello)(nil),                   // 15: omsync.v1.Hello
 	(*Attach)(nil),                  // 16: omsync.v1.Attach
 	(*Batch)(nil),                   // 17: omsync.v1.Batch
-	(*PlanProposal)(nil),            // 18: omsync.v1.PlanProposal
-	(*Heartbeat)(nil),               // 19: omsync.v1.Heartbeat
-	(*SubtaskBeat)(nil),             // 20: omsync.v1.SubtaskBeat
-	(*SubtaskFault)(nil),            // 21: omsync.v1.SubtaskFault
-	(*Detach)(nil),                  // 22: omsync.v1.Detach
-	(*SynctoolMessage)(nil),         // 23: omsync.v1.SynctoolMessage
-	(*Attached)(nil),                // 24: omsync.v1.Attached
-	(*Refused)(nil),                 // 25: omsync.v1.Refused
-	(*Committed)(nil),               // 26: omsync.v1.Committed
-	(*Credit)(nil),                  // 27: omsync.v1.Credit
-	(*PlanAccepted)(nil),            // 28: omsync.v1.PlanAccepted
-	(*SubtaskKey)(nil),              // 29: omsync.v1.SubtaskKey
-	(*Point)(nil),                   // 30: omsync.v1.Point
-	(*Counters)(nil),                // 31: omsync.v1.Counters
-	(*Fault)(nil),                   // 32: omsync.v1.Fault
-	(*LogMark)(nil),                 // 33: omsync.v1.LogMark
-	(*Plan)(nil),                    // 34: omsync.v1.Plan
+	(*LogDelete)(nil),               // 18: omsync.v1.LogDelete
+	(*PlanProposal)(nil),            // 19: omsync.v1.PlanProposal
+	(*Heartbeat)(nil),               // 20: omsync.v1.Heartbeat
+	(*SubtaskBeat)(nil),             // 21: omsync.v1.SubtaskBeat
+	(*SubtaskFault)(nil),            // 22: omsync.v1.SubtaskFault
+	(*Detach)(nil),                  // 23: omsync.v1.Detach
+	(*SynctoolMessage)(nil),         // 24: omsync.v1.SynctoolMessage
+	(*Attached)(nil),                // 25: omsync.v1.Attached
+	(*Refused)(nil),                 // 26: omsync.v1.Refused
+	(*Committed)(nil),               // 27: omsync.v1.Committed
+	(*Credit)(nil),                  // 28: omsync.v1.Credit
+	(*PlanAccepted)(nil),            // 29: omsync.v1.PlanAccepted
+	(*SubtaskKey)(nil),              // 30: omsync.v1.SubtaskKey
+	(*Point)(nil),                   // 31: omsync.v1.Point
+	(*Counters)(nil),                // 32: omsync.v1.Counters
+	(*Fault)(nil),                   // 33: omsync.v1.Fault
+	(*LogMark)(nil),                 // 34: omsync.v1.LogMark
+	(*Plan)(nil),                    // 35: omsync.v1.Plan
 }
 var file_omsync_v1_collector_proto_depIdxs = []int32{
-	29, // 0: omsync.v1.Assignment.key:type_name -> omsync.v1.SubtaskKey
+	30, // 0: omsync.v1.Assignment.key:type_name -> omsync.v1.SubtaskKey
 	0,  // 1: omsync.v1.AddTaskRequest.assignment:type_name -> omsync.v1.Assignment
-	29, // 2: omsync.v1.RemoveTaskRequest.key:type_name -> omsync.v1.SubtaskKey
+	30, // 2: omsync.v1.RemoveTaskRequest.key:type_name -> omsync.v1.SubtaskKey
 	7,  // 3: omsync.v1.KeepRequest.holds:type_name -> omsync.v1.StandbyHold
-	29, // 4: omsync.v1.StandbyHold.key:type_name -> omsync.v1.SubtaskKey
+	30, // 4: omsync.v1.StandbyHold.key:type_name -> omsync.v1.SubtaskKey
 	10, // 5: omsync.v1.CollectorStatusResponse.subtasks:type_name -> omsync.v1.CollectorSubtask
 	0,  // 6: omsync.v1.CollectorSubtask.assignment:type_name -> omsync.v1.Assignment
-	30, // 7: omsync.v1.CollectorSubtask.sent:type_name -> omsync.v1.Point
-	30, // 8: omsync.v1.CollectorSubtask.committed:type_name -> omsync.v1.Point
-	31, // 9: omsync.v1.CollectorSubtask.counters:type_name -> omsync.v1.Counters
-	32, // 10: omsync.v1.CollectorSubtask.fault:type_name -> omsync.v1.Fault
+	31, // 7: omsync.v1.CollectorSubtask.sent:type_name -> omsync.v1.Point
+	31, // 8: omsync.v1.CollectorSubtask.committed:type_name -> omsync.v1.Point
+	32, // 9: omsync.v1.CollectorSubtask.counters:type_name -> omsync.v1.Counters
+	33, // 10: omsync.v1.CollectorSubtask.fault:type_name -> omsync.v1.Fault
 	13, // 11: omsync.v1.HoldsResponse.holds:type_name -> omsync.v1.Hold
-	29, // 12: omsync.v1.Hold.key:type_name -> omsync.v1.SubtaskKey
+	30, // 12: omsync.v1.Hold.key:type_name -> omsync.v1.SubtaskKey
 	15, // 13: omsync.v1.CollectorMessage.hello:type_name -> omsync.v1.Hello
 	16, // 14: omsync.v1.CollectorMessage.attach:type_name -> omsync.v1.Attach
 	17, // 15: omsync.v1.CollectorMessage.batch:type_name -> omsync.v1.Batch
-	18, // 16: omsync.v1.CollectorMessage.plan:type_name -> omsync.v1.PlanProposal
-	19, // 17: omsync.v1.CollectorMessage.heartbeat:type_name -> omsync.v1.Heartbeat
-	21, // 18: omsync.v1.CollectorMessage.fault:type_name -> omsync.v1.SubtaskFault
-	22, // 19: omsync.v1.CollectorMessage.detach:type_name -> omsync.v1.Detach
-	29, // 20: omsync.v1.Attach.key:type_name -> omsync.v1.SubtaskKey
-	29, // 21: omsync.v1.Batch.key:type_name -> omsync.v1.SubtaskKey
-	30, // 22: omsync.v1.Batch.to:type_name -> omsync.v1.Point
-	31, // 23: omsync.v1.Batch.delta:type_name -> omsync.v1.Counters
-	33, // 24: omsync.v1.Batch.mark:type_name -> omsync.v1.LogMark
-	29, // 25: omsync.v1.PlanProposal.key:type_name -> omsync.v1.SubtaskKey
-	34, // 26: omsync.v1.PlanProposal.plan:type_name -> omsync.v1.Plan
-	20, // 27: omsync.v1.Heartbeat.beats:type_name -> omsync.v1.SubtaskBeat
-	29, // 28: omsync.v1.SubtaskBeat.key:type_name -> omsync.v1.SubtaskKey
-	29, // 29: omsync.v1.SubtaskFault.key:type_name -> omsync.v1.SubtaskKey
-	32, // 30: omsync.v1.SubtaskFault.fault:type_name -> omsync.v1.Fault
-	29, // 31: omsync.v1.Detach.key:type_name -> omsync.v1.SubtaskKey
-	24, // 32: omsync.v1.SynctoolMessage.attached:type_name -> omsync.v1.Attached
-	25, // 33: omsync.v1.SynctoolMessage.refused:type_name -> omsync.v1.Refused
-	26, // 34: omsync.v1.SynctoolMessage.committed:type_name -> omsync.v1.Committed
-	27, // 35: omsync.v1.SynctoolMessage.credit:type_name -> omsync.v1.Credit
-	28, // 36: omsync.v1.SynctoolMessage.plan_accepted:type_name -> omsync.v1.PlanAccepted
-	29, // 37: omsync.v1.Attached.key:type_name -> omsync.v1.SubtaskKey
-	30, // 38: omsync.v1.Attached.point:type_name -> omsync.v1.Point
-	34, // 39: omsync.v1.Attached.plan:type_name -> omsync.v1.Plan
-	33, // 40: omsync.v1.Attached.mark:type_name -> omsync.v1.LogMark
-	29, // 41: omsync.v1.Refused.key:type_name -> omsync.v1.SubtaskKey
-	29, // 42: omsync.v1.Committed.key:type_name -> omsync.v1.SubtaskKey
-	30, // 43: omsync.v1.Committed.point:type_name -> omsync.v1.Point
-	29, // 44: omsync.v1.Credit.key:type_name -> omsync.v1.SubtaskKey
-	29, // 45: omsync.v1.PlanAccepted.key:type_name -> omsync.v1.SubtaskKey
+	19, // 16: omsync.v1.CollectorMessage.plan:type_name -> omsync.v1.PlanProposal
+	20, // 17: omsync.v1.CollectorMessage.heartbeat:type_name -> omsync.v1.Heartbeat
+	22, // 18: omsync.v1.CollectorMessage.fault:type_name -> omsync.v1.SubtaskFault
+	23, // 19: omsync.v1.CollectorMessage.detach:type_name -> omsync.v1.Detach
+	30, // 20: omsync.v1.Attach.key:type_name -> omsync.v1.SubtaskKey
+	30, // 21: omsync.v1.Batch.key:type_name -> omsync.v1.SubtaskKey
+	31, // 22: omsync.v1.Batch.to:type_name -> omsync.v1.Point
+	32, // 23: omsync.v1.Batch.delta:type_name -> omsync.v1.Counters
+	34, // 24: omsync.v1.Batch.mark:type_name -> omsync.v1.LogMark
+	30, // 25: omsync.v1.PlanProposal.key:type_name -> omsync.v1.SubtaskKey
+	35, // 26: omsync.v1.PlanProposal.plan:type_name -> omsync.v1.Plan
+	21, // 27: omsync.v1.Heartbeat.beats:type_name -> omsync.v1.SubtaskBeat
+	30, // 28: omsync.v1.SubtaskBeat.key:type_name -> omsync.v1.SubtaskKey
+	30, // 29: omsync.v1.SubtaskFault.key:type_name -> omsync.v1.SubtaskKey
+	33, // 30: omsync.v1.SubtaskFault.fault:type_name -> omsync.v1.Fault
+	30, // 31: omsync.v1.Detach.key:type_name -> omsync.v1.SubtaskKey
+	25, // 32: omsync.v1.SynctoolMessage.attached:type_name -> omsync.v1.Attached
+	26, // 33: omsync.v1.SynctoolMessage.refused:type_name -> omsync.v1.Refused
+	27, // 34: omsync.v1.SynctoolMessage.committed:type_name -> omsync.v1.Committed
+	28, // 35: omsync.v1.SynctoolMessage.credit:type_name -> omsync.v1.Credit
+	29, // 36: omsync.v1.SynctoolMessage.plan_accepted:type_name -> omsync.v1.PlanAccepted
+	30, // 37: omsync.v1.Attached.key:type_name -> omsync.v1.SubtaskKey
+	31, // 38: omsync.v1.Attached.point:type_name -> omsync.v1.Point
+	35, // 39: omsync.v1.Attached.plan:type_name -> omsync.v1.Plan
+	34, // 40: omsync.v1.Attached.mark:type_name -> omsync.v1.LogMark
+	30, // 41: omsync.v1.Refused.key:type_name -> omsync.v1.SubtaskKey
+	30, // 42: omsync.v1.Committed.key:type_name -> omsync.v1.SubtaskKey
+	31, // 43: omsync.v1.Committed.point:type_name -> omsync.v1.Point
+	30, // 44: omsync.v1.Credit.key:type_name -> omsync.v1.SubtaskKey
+	30, // 45: omsync.v1.PlanAccepted.key:type_name -> omsync.v1.SubtaskKey
 	1,  // 46: omsync.v1.Collector.AddTask:input_type -> omsync.v1.AddTaskRequest
 	3,  // 47: omsync.v1.Collector.RemoveTask:input_type -> omsync.v1.RemoveTaskRequest
 	5,  // 48: omsync.v1.Collector.Keep:input_type -> omsync.v1.KeepRequest
@@ -2441,7 +2564,7 @@ var file_omsync_v1_collector_proto_depIdxs = []int32{
 	6,  // 54: omsync.v1.Collector.Keep:output_type -> omsync.v1.KeepResponse
 	9,  // 55: omsync.v1.Collector.Status:output_type -> omsync.v1.CollectorStatusResponse
 	12, // 56: omsync.v1.Collector.Holds:output_type -> omsync.v1.HoldsResponse
-	23, // 57: omsync.v1.Ingest.Stream:output_type -> omsync.v1.SynctoolMessage
+	24, // 57: omsync.v1.Ingest.Stream:output_type -> omsync.v1.SynctoolMessage
 	52, // [52:58] is the sub-list for method output_type
 	46, // [46:52] is the sub-list for method input_type
 	46, // [46:46] is the sub-list for extension type_name
@@ -2464,7 +2587,8 @@ func file_omsync_v1_collector_proto_init() {
 		(*CollectorMessage_Fault)(nil),
 		(*CollectorMessage_Detach)(nil),
 	}
-	file_omsync_v1_collector_proto_msgTypes[23].OneofWrappers = []any{
+	file_omsync_v1_collector_proto_msgTypes[18].OneofWrappers = []any{}
+	file_omsync_v1_collector_proto_msgTypes[24].OneofWrappers = []any{
 		(*SynctoolMessage_Attached)(nil),
 		(*SynctoolMessage_Refused)(nil),
 		(*SynctoolMessage_Committed)(nil),
@@ -2477,7 +2601,7 @@ func file_omsync_v1_collector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_omsync_v1_collector_proto_rawDesc), len(file_omsync_v1_collector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

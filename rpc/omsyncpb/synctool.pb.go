@@ -33,6 +33,7 @@ type CreateRequest struct {
 	AllowNonempty bool                   `protobuf:"varint,6,opt,name=allow_nonempty,json=allowNonempty,proto3" json:"allow_nonempty,omitempty"`
 	Format        string                 `protobuf:"bytes,7,opt,name=format,proto3" json:"format,omitempty"`   // empty = dest.format
 	Dialect       string                 `protobuf:"bytes,8,opt,name=dialect,proto3" json:"dialect,omitempty"` // empty = dest.csv_dialect
+	Deletes       string                 `protobuf:"bytes,9,opt,name=deletes,proto3" json:"deletes,omitempty"` // ignore or log (a file of deletes beside the data); empty = dest.deletes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -119,6 +120,13 @@ func (x *CreateRequest) GetFormat() string {
 func (x *CreateRequest) GetDialect() string {
 	if x != nil {
 		return x.Dialect
+	}
+	return ""
+}
+
+func (x *CreateRequest) GetDeletes() string {
+	if x != nil {
+		return x.Deletes
 	}
 	return ""
 }
@@ -542,6 +550,7 @@ type TaskView struct {
 	State         string                 `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"` // roll-up: FAILED > REASSIGNING > PAUSED > INIT > RUNNING > SUCCESS
 	Subtasks      []*SubtaskView         `protobuf:"bytes,12,rep,name=subtasks,proto3" json:"subtasks,omitempty"`
 	EndedMs       int64                  `protobuf:"varint,13,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"` // of a finished task
+	Deletes       string                 `protobuf:"bytes,14,opt,name=deletes,proto3" json:"deletes,omitempty"`                 // ignore or log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -665,6 +674,13 @@ func (x *TaskView) GetEndedMs() int64 {
 		return x.EndedMs
 	}
 	return 0
+}
+
+func (x *TaskView) GetDeletes() string {
+	if x != nil {
+		return x.Deletes
+	}
+	return ""
 }
 
 type SubtaskView struct {
@@ -1287,7 +1303,7 @@ var File_omsync_v1_synctool_proto protoreflect.FileDescriptor
 
 const file_omsync_v1_synctool_proto_rawDesc = "" +
 	"\n" +
-	"\x18omsync/v1/synctool.proto\x12\tomsync.v1\x1a\x16omsync/v1/common.proto\"\xdf\x01\n" +
+	"\x18omsync/v1/synctool.proto\x12\tomsync.v1\x1a\x16omsync/v1/common.proto\"\xf9\x01\n" +
 	"\rCreateRequest\x12\x0e\n" +
 	"\x02db\x18\x01 \x01(\tR\x02db\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12\x17\n" +
@@ -1296,7 +1312,8 @@ const file_omsync_v1_synctool_proto_rawDesc = "" +
 	"\x04dest\x18\x05 \x01(\tR\x04dest\x12%\n" +
 	"\x0eallow_nonempty\x18\x06 \x01(\bR\rallowNonempty\x12\x16\n" +
 	"\x06format\x18\a \x01(\tR\x06format\x12\x18\n" +
-	"\adialect\x18\b \x01(\tR\adialectB\a\n" +
+	"\adialect\x18\b \x01(\tR\adialect\x12\x18\n" +
+	"\adeletes\x18\t \x01(\tR\adeletesB\a\n" +
 	"\x05_mode\"E\n" +
 	"\x0eCreateResponse\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1a\n" +
@@ -1323,7 +1340,7 @@ const file_omsync_v1_synctool_proto_rawDesc = "" +
 	"\x05tasks\x18\x01 \x03(\v2\x13.omsync.v1.TaskViewR\x05tasks\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06leader\x18\x03 \x01(\tR\x06leader\x12\x13\n" +
-	"\x05at_ms\x18\x04 \x01(\x03R\x04atMs\"\xd4\x02\n" +
+	"\x05at_ms\x18\x04 \x01(\x03R\x04atMs\"\xee\x02\n" +
 	"\bTaskView\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x10\n" +
 	"\x03tid\x18\x02 \x01(\rR\x03tid\x12\x0e\n" +
@@ -1339,7 +1356,8 @@ const file_omsync_v1_synctool_proto_rawDesc = "" +
 	" \x01(\x03R\tcreatedMs\x12\x14\n" +
 	"\x05state\x18\v \x01(\tR\x05state\x122\n" +
 	"\bsubtasks\x18\f \x03(\v2\x16.omsync.v1.SubtaskViewR\bsubtasks\x12\x19\n" +
-	"\bended_ms\x18\r \x01(\x03R\aendedMs\"\xbe\x05\n" +
+	"\bended_ms\x18\r \x01(\x03R\aendedMs\x12\x18\n" +
+	"\adeletes\x18\x0e \x01(\tR\adeletes\"\xbe\x05\n" +
 	"\vSubtaskView\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +

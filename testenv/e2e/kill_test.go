@@ -39,7 +39,7 @@ func (c chain) last() string { return c.places[len(c.places)-1] }
 // segment are the places of one segment's way (docs/design.md §5.3): scan and log phase pass them alike.
 var segment = []string{
 	"synctool/row", "synctool/roll", "synctool/spool", "synctool/create", "synctool/write", "synctool/close", "synctool/stat", "synctool/decide-before",
-	"synctool/decide-after", "synctool/rename-before", "synctool/rename-after", "synctool/ack", "synctool/mirror", "synctool/clear",
+	"synctool/decide-after", "synctool/rename-before", "synctool/rename-between", "synctool/rename-after", "synctool/ack", "synctool/mirror", "synctool/clear",
 }
 
 // mode0 are the places that only a task's end passes.
@@ -161,17 +161,21 @@ func (v *victim) play(t *testing.T, c chain) {
 	k.write(tb, 300, o)
 	k.snapshots(tb)
 	k.write(tb, 100, o)
-	o.Rate = 200
-	stop := k.writing(tb, o)
-
-	mode := 2
+	mode, deletes := 2, 0
 	if slices.Contains(mode0, c.last()) {
 		mode = 0
+	} else {
+		o.Mix.Deletes = 0.04 // soon a segment has both files
 	}
+	if c.last() == "synctool/rename-between" {
+		deletes = 1
+	}
+	o.Rate = 200
+	stop := k.writing(tb, o)
 	if !c.log {
 		v.restart(k, c)
 	}
-	task := k.create(scene.Task{Table: tb, Mode: mode})
+	task := k.create(scene.Task{Table: tb, Mode: mode, Deletes: "log"})
 	if c.log {
 		k.must(task.Holds(k.ctx))
 		v.restart(k, c)
@@ -206,6 +210,7 @@ func (v *victim) play(t *testing.T, c chain) {
 		}
 		k.verify(task, 300, 0)
 		if mode != 0 {
+			k.checkDeletes(task, deletes)
 			v.drop(k, task)
 		}
 	}

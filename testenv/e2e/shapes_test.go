@@ -29,6 +29,7 @@ type shape struct {
 	dialect ledger.Dialect
 	prepare func(k *kit, t *cluster.Table) // after the first rows, before the task; default: a snapshot, then more rows
 	during  func(k *kit, t *cluster.Table) // while the task runs and rows are written
+	deletes string                         // what the task does with them
 	least   int
 }
 
@@ -50,6 +51,7 @@ func shapes() []shape {
 		shape{name: "nosnapshot0", mode: 0, load: usual, prepare: func(k *kit, t *cluster.Table) {}, least: 500},
 		shape{name: "deletes", mode: 0, load: heavy, during: func(k *kit, t *cluster.Table) { k.snapshots(t) }, least: 100},
 		shape{name: "deletes2", mode: 2, load: heavy, during: func(k *kit, t *cluster.Table) { k.snapshots(t) }, least: 100},
+		shape{name: "deleteslog", mode: 2, load: heavy, deletes: "log", during: func(k *kit, t *cluster.Table) { k.snapshots(t) }, least: 100},
 		shape{name: "ttl", mode: 0, load: short, spec: func(s *tabletsim.Spec) { s.Indexes[0].AbsTTL = 60 }, prepare: func(k *kit, t *cluster.Table) {
 			k.snapshots(t)
 			_, err := t.Leader(0).GC()
@@ -131,7 +133,7 @@ func (s shape) play(k *kit) {
 		k.snapshots(t)
 		k.write(t, 300, s.load)
 	}
-	task := scene.Task{Table: t, Mode: s.mode, Dialect: s.dialect}
+	task := scene.Task{Table: t, Mode: s.mode, Dialect: s.dialect, Deletes: s.deletes}
 	if s.mode == 1 {
 		task.StartTS = uint64(time.Now().UnixMilli())
 	}
@@ -149,8 +151,12 @@ func (s shape) play(k *kit) {
 		stop()
 	} else {
 		k.must(made.Holds(k.ctx)) // it runs at all, while rows come
+		if s.deletes != "" {
+			k.write(t, 600, s.load) // behind z
+		}
 		stop()
 		k.must(made.Holds(k.ctx)) // and has the last one
 	}
 	k.verify(made, s.least, tolerance)
+	k.checkDeletes(made, 20)
 }

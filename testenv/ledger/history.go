@@ -231,6 +231,38 @@ func (d *Delete) Unknown() { d.done(unknown, 0) }
 // Refused ends a delete that had none.
 func (d *Delete) Refused() { d.done(refused, 0) }
 
+// Removal is a delete that was acknowledged: of end < ts <= start of a key of index 0, or of all (Key nil).
+type Removal struct {
+	Index      uint64
+	Key        *string
+	Start, End uint64
+}
+
+// Removed lists the acknowledged deletes of a partition behind a log index, and counts those of which nobody knows.
+func (t *Table) Removed(pid uint32, after uint64) (out []Removal, open int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.part(pid)
+	names := make([]string, len(h.keys))
+	for pk, id := range h.keys {
+		names[id] = pk
+	}
+	for _, x := range h.removed {
+		if x.state == unknown || x.state == pending {
+			open++
+		}
+		if x.state != acked || x.index <= after {
+			continue
+		}
+		r := Removal{Index: x.index, Start: x.start, End: x.end}
+		if x.pk != allKeys {
+			r.Key = &names[x.pk]
+		}
+		out = append(out, r)
+	}
+	return out, open
+}
+
 // Step is a moment: what was told before is earlier, what is told after is later.
 func (t *Table) Step() uint64 { return t.step.Add(1) }
 

@@ -28,6 +28,7 @@ type Task struct {
 	StartTS uint64
 	Dest    string
 	Dialect ledger.Dialect
+	Deletes string // ignore or log; empty: what the synctool's conf says
 
 	scene *Scene
 	from  ledger.Mark
@@ -87,7 +88,7 @@ func (s *Scene) Create(ctx context.Context, t Task) (*Task, error) {
 	if t.Dest == "" {
 		t.Dest = s.Dest(t.Name())
 	}
-	q := &omsyncpb.CreateRequest{Db: t.Table.Schema().DB, Table: t.Table.Schema().Name, StartTs: int64(t.StartTS), Dest: t.Dest}
+	q := &omsyncpb.CreateRequest{Db: t.Table.Schema().DB, Table: t.Table.Schema().Name, StartTs: int64(t.StartTS), Dest: t.Dest, Deletes: t.Deletes}
 	mode := int32(t.Mode)
 	q.Mode = &mode
 	if t.Dialect == ledger.Standard {
@@ -199,6 +200,19 @@ func (t *Task) Committed(ctx context.Context) (rows uint64, err error) {
 		rows += st.Counters.Rows
 	}
 	return rows, err
+}
+
+// Settled waits until no decided file waits for its final name. Nothing may be written meanwhile.
+func (t *Task) Settled(ctx context.Context) error {
+	return daemons.Until(ctx, t.Name()+": every decided file has its final name", 20*time.Millisecond, func(ctx context.Context) (bool, error) {
+		states, err := t.states(ctx)
+		for _, st := range states {
+			if st.Pending != nil {
+				return false, err
+			}
+		}
+		return err == nil, err
+	})
 }
 
 // states reads the subtasks' nodes, or the record that is left of an ended task.

@@ -25,6 +25,9 @@ Examples:
   # the last two hours and whatever comes
   omsync-tui ctl create -t demo.orders -m 1 -ts -2h -d /warehouse/demo/orders_recent
 
+  # all rows, and a file of what is deleted from now on beside them
+  omsync-tui ctl create -t demo.orders -m 2 -d /warehouse/demo/orders --deletes log
+
   # what would happen: partitions, their leaders and collectors, and what stands in the way (exit 6)
   omsync-tui ctl create -t demo.orders -m 2 -d hdfs://nn:8020/warehouse/demo/orders --dry-run`
 
@@ -34,6 +37,8 @@ func (e *Env) create() *cli.Command {
 		&cli.BoolFlag{Name: "allow-nonempty", Usage: "take a destination that holds data files already; rows may then stand there twice"},
 		&cli.StringFlag{Name: "format", Usage: "file `format`; default: dest.format of the synctool"},
 		&cli.StringFlag{Name: "dialect", Usage: "CSV `dialect`, upstream or standard; default: dest.csv_dialect of the synctool"},
+		&cli.StringFlag{Name: "deletes", Usage: "what is done with `deletes` in the log, modes 1 and 2: ignore (they are counted), or log (also written to" +
+			" files _deletes-g<generation>-p<pid>-<seq>.jsonl beside the data, one JSON object per line); default: dest.deletes of the synctool"},
 		&cli.GenericFlag{Name: "wait", Value: &waitFor{}, Usage: "wait until the task is running (--wait or --wait=running), or until it has ended (--wait=success, mode 0)"},
 	}, func(ctx context.Context, cmd *cli.Command) error {
 		asJSON, err := wantsJSON(cmd)
@@ -94,7 +99,7 @@ func (e *Env) createRequest(cmd *cli.Command) (*omsyncpb.CreateRequest, error) {
 	}
 	return &omsyncpb.CreateRequest{
 		Db: db, Table: table, Mode: proto.Int32(m), StartTs: from, Dest: to,
-		AllowNonempty: cmd.Bool("allow-nonempty"), Format: cmd.String("format"), Dialect: cmd.String("dialect"),
+		AllowNonempty: cmd.Bool("allow-nonempty"), Format: cmd.String("format"), Dialect: cmd.String("dialect"), Deletes: cmd.String("deletes"),
 	}, nil
 }
 

@@ -20,7 +20,8 @@ type Task struct {
 	Dest          string  `json:"dest"`
 	Format        string  `json:"format"`
 	Dialect       string  `json:"dialect"`
-	State         string  `json:"state"` // the worst of its partitions
+	Deletes       string  `json:"deletes,omitempty"` // ignore or log
+	State         string  `json:"state"`             // the worst of its partitions
 	Partitions    int     `json:"partitions"`
 	Done          int     `json:"done"` // partitions in SUCCESS
 	Failed        int     `json:"failed"`
@@ -120,7 +121,7 @@ func ModeName(mode int32) string {
 func TaskOf(v *omsyncpb.TaskView) Task {
 	t := Task{
 		TaskID: v.GetTaskId(), DB: v.GetDb(), Table: v.GetTable(), TID: v.GetTid(), Mode: v.GetMode(), ModeName: ModeName(v.GetMode()),
-		StartTs: v.GetStartTs(), Dest: v.GetDest(), Format: v.GetFormat(), Dialect: v.GetDialect(), State: v.GetState(),
+		StartTs: v.GetStartTs(), Dest: v.GetDest(), Format: v.GetFormat(), Dialect: v.GetDialect(), Deletes: v.GetDeletes(), State: v.GetState(),
 		Partitions: len(v.GetSubtasks()), CreatedAt: stamp(v.GetCreatedMs()), EndedAt: stamp(v.GetEndedMs()),
 	}
 	var states []string

@@ -58,14 +58,14 @@ var mutants = []mutant{
 	},
 	{
 		name: "steps-3-4-swapped", file: "daemon/synctool/commit.go",
-		old: "	if err := c.decide(hard, seg, stage, to); err != nil {\n",
-		new: `	if before := c.rec.get(); stage != "" {
-		p := &coord.Pending{Stage: stage, Final: c.finalName(&before, before.Seq+1), Len: seg.length, Rows: seg.rows}
+		old: "	if err := c.decide(hard, seg, names, to); err != nil {\n",
+		new: `	if before := c.rec.get(); names.rows != "" {
+		p := &coord.Pending{Stage: names.rows, Final: c.finalName(&before, before.Seq+1), Len: seg.length, Rows: seg.rows}
 		if err := settle(hard, c.files, c.where, p); err != nil {
 			return err
 		}
 	}
-	if err := c.decide(hard, seg, stage, to); err != nil {
+	if err := c.decide(hard, seg, names, to); err != nil {
 `,
 		pkg: "./daemon/synctool", test: "TestModelSystematic",
 		because: "a segment is decided before it gets its final name",
@@ -78,13 +78,13 @@ var mutants = []mutant{
 	},
 	{
 		name: "length-not-checked", file: "daemon/synctool/stage.go",
-		old: "	if info.Size != seg.length {\n		if seg.stage", new: "	if info.Size < 0 {\n		if seg.stage",
+		old: "	if info.Size != f.length {\n		if f.stage", new: "	if info.Size < 0 {\n		if f.stage",
 		pkg: "./daemon/synctool", test: "TestModelRandom",
 		because: "a stage file that is cut short is not committed",
 	},
 	{
 		name: "pending-swept", file: "daemon/synctool/sweep.go",
-		old: "named[st.Pending.Stage] = true", new: "_ = st.Pending.Stage",
+		old: "named[p.Stage] = true", new: "_ = p.Stage",
 		pkg: "./daemon/synctool", test: "TestSweep",
 		because: "a stage file that a decision names is not swept",
 	},
@@ -93,6 +93,12 @@ var mutants = []mutant{
 		old: "	if st.Pending != nil {\n		err :=", new: "	if st.Pending != nil && st.Status != \"FAILED\" {\n		err :=",
 		pkg: "./daemon/synctool", test: "TestRestartRecoversFailedPending",
 		because: "a new leader settles every pending segment, whatever the subtask's status",
+	},
+	{
+		name: "deletes-left-staged", file: "daemon/synctool/settle.go",
+		old: "		if p.Next == nil {\n", new: "		if p.Next == nil || p.Deletes == 0 {\n",
+		pkg: "./daemon/synctool", test: "TestModelSystematic",
+		because: "the deletes of a decided segment get their final name as its rows do",
 	},
 	{
 		name: "rename-overwrites", file: "daemon/dest/local.go",
