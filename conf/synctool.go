@@ -41,6 +41,11 @@ type Synctool struct {
 	Dialect         string
 	TimeZone        *time.Location
 	HadoopConfDir   string
+	HDFSTransport   string
+	HDFSTimeout     time.Duration
+	Principal       string
+	Keytab          string
+	Krb5Conf        string
 
 	SubtaskCredit   int64
 	SocketMaxBytes  int64
