@@ -108,6 +108,14 @@ func (c *Cluster) Close() error {
 // ConfDir is a directory of core-site.xml and hdfs-site.xml for clients.
 func (c *Cluster) ConfDir() string { return filepath.Join(c.o.Dir, "client") }
 
+// ClientConf writes another conf directory for clients, with more properties of hdfs-site.xml.
+func (c *Cluster) ClientConf(dir string, more Conf) error {
+	if err := c.core.write(filepath.Join(dir, "core-site.xml")); err != nil {
+		return err
+	}
+	return c.hdfs.with(more).write(filepath.Join(dir, "hdfs-site.xml"))
+}
+
 // URI is fs.defaultFS.
 func (c *Cluster) URI() string { return c.core["fs.defaultFS"] }
 
@@ -170,7 +178,7 @@ func (c *Cluster) lay() error {
 		c.hdfs["dfs.namenode.http-address"] = net.JoinHostPort(c.nameHost(), strconv.Itoa(pages[0]))
 	}
 	if c.o.KDC != nil {
-		c.core, c.hdfs = c.core.with(kerberosCore), c.hdfs.with(c.o.KDC.hdfs())
+		c.core, c.hdfs = c.core.with(c.o.KDC.core()), c.hdfs.with(c.o.KDC.hdfs())
 	}
 	c.core, c.hdfs = c.core.with(c.o.Core), c.hdfs.with(c.o.HDFS)
 	if err := c.core.write(dir("client", "core-site.xml")); err != nil {
@@ -277,19 +285,23 @@ func (c *Cluster) boot(ctx context.Context) error {
 	return c.Await(ctx, len(c.DataNodes))
 }
 
-// Activate makes a NameNode of an HA pair the active one; the other becomes a standby first, if it lives.
+// Activate makes a NameNode of an HA pair the active one; the other becomes a standby first, if it answers.
 func (c *Cluster) Activate(ctx context.Context, i int) error {
-	admin := func(args ...string) error {
-		tool := c.tool("haadmin", filepath.Join(c.o.Dir, "conf-"+c.NameNodes[i].Name), "org.apache.hadoop.hdfs.tools.DFSHAAdmin", args...)
-		return run(ctx, tool)
-	}
-	other := 1 - i
-	if s, err := c.State(ctx, other); err == nil && s.Active {
-		if err := admin("-transitionToStandby", c.NameNodes[other].Name); err != nil {
+	if s, err := c.State(ctx, 1-i); err == nil && s.Active {
+		if err := c.Demote(ctx, 1-i); err != nil {
 			return err
 		}
 	}
-	return admin("-transitionToActive", "--forcemanual", c.NameNodes[i].Name)
+	return c.haAdmin(ctx, "-transitionToActive", "--forceactive", c.NameNodes[i].Name)
+}
+
+// Demote makes a NameNode of an HA pair a standby.
+func (c *Cluster) Demote(ctx context.Context, i int) error {
+	return c.haAdmin(ctx, "-transitionToStandby", c.NameNodes[i].Name)
+}
+
+func (c *Cluster) haAdmin(ctx context.Context, args ...string) error {
+	return run(ctx, c.tool("haadmin", filepath.Join(c.o.Dir, "conf-nn1"), "org.apache.hadoop.hdfs.tools.DFSHAAdmin", args...))
 }
 
 // Admin runs dfsadmin with the first NameNode's conf.

@@ -16,7 +16,7 @@ func TestNodesComeAndGo(t *testing.T) {
 	if err := c.Await(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.DataNodes[1].Up(); err != nil {
+	if err := c.Return(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.NameNodes[0].Stop(); err != nil {

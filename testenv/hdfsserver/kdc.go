@@ -45,7 +45,7 @@ func StartKDC(ctx context.Context, o KDCOptions) (*KDC, error) {
 	k.Name = "kdc"
 	conf := filepath.Join(o.Dir, "kdc.properties")
 	text := fmt.Sprintf("org.name=EXAMPLE\norg.domain=COM\nkdc.bind.address=127.0.0.1\nkdc.port=%d\ninstance=DefaultKrbServer\nmax.ticket.lifetime=%d\n"+
-		"min.ticket.lifetime=1000\nmax.renewable.lifetime=%d\ntransport=TCP\ndebug=false\n", ports[0], o.Lifetime.Milliseconds(), 7*o.Lifetime.Milliseconds())
+		"min.ticket.lifetime=1\nmax.renewable.lifetime=%d\ntransport=TCP\ndebug=false\n", ports[0], int(o.Lifetime.Seconds()), int(7*o.Lifetime.Seconds())) // in seconds, whatever MiniKdc says
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return nil, fmt.Errorf("start KDC: %w", err)
 	}
@@ -99,15 +99,25 @@ func (k *KDC) Keytab() string { return filepath.Join(k.dir, "all.keytab") }
 // Krb5Conf is the path of the conf file for clients.
 func (k *KDC) Krb5Conf() string { return filepath.Join(k.dir, "krb5.conf") }
 
-var kerberosCore = Conf{"hadoop.security.authentication": "kerberos", "hadoop.security.authorization": "true"}
+// core are properties of an HDFS that believes this KDC. Its pages of state are open to all, as State needs them.
+func (k *KDC) core() Conf {
+	return Conf{
+		"hadoop.security.authentication": "kerberos", "hadoop.security.authorization": "true",
+		"hadoop.http.filter.initializers": "org.apache.hadoop.security.AuthenticationFilterInitializer", "hadoop.http.authentication.type": "kerberos",
+		"hadoop.http.authentication.kerberos.principal": webPrincipal, "hadoop.http.authentication.kerberos.keytab": k.Keytab(),
+		"hadoop.http.authentication.kerberos.endpoint.whitelist": "/jmx", "hadoop.kerberos.min.seconds.before.relogin": "1",
+	}
+}
 
-// hdfs are the properties of an HDFS that believes this KDC.
+const webPrincipal = "HTTP/localhost@EXAMPLE.COM"
+
+// hdfs are the same of hdfs-site.xml.
 func (k *KDC) hdfs() Conf {
-	const server, web = "hdfs/localhost@EXAMPLE.COM", "HTTP/localhost@EXAMPLE.COM"
+	const server = "hdfs/localhost@EXAMPLE.COM"
 	return Conf{
 		"dfs.block.access.token.enable": "true", "dfs.data.transfer.protection": "authentication", "ignore.secure.ports.for.testing": "true",
 		"dfs.namenode.kerberos.principal": server, "dfs.namenode.keytab.file": k.Keytab(),
 		"dfs.datanode.kerberos.principal": server, "dfs.datanode.keytab.file": k.Keytab(),
-		"dfs.web.authentication.kerberos.principal": web, "dfs.web.authentication.kerberos.keytab": k.Keytab(),
+		"dfs.web.authentication.kerberos.principal": webPrincipal, "dfs.web.authentication.kerberos.keytab": k.Keytab(),
 	}
 }

@@ -3,7 +3,9 @@ package hdfsserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -90,5 +92,48 @@ func (c *Cluster) AwaitState(ctx context.Context, nameNode int, what string, ok 
 	return daemons.Until(ctx, what, 50*time.Millisecond, func(ctx context.Context) (bool, error) {
 		s, err := c.State(ctx, nameNode)
 		return err == nil && ok(s), c.NameNodes[nameNode].ended()
+	})
+}
+
+// Registered is the address under which the active NameNode knows a DataNode; it is another one after each start. Empty: it is not known, or dead.
+func (c *Cluster) Registered(ctx context.Context, dataNode int) (string, error) {
+	var errs []error
+	for i := range c.NameNodes {
+		var info struct{ LiveNodes string }
+		if err := c.bean(ctx, i, "Hadoop:service=NameNode,name=NameNodeInfo", &info); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		var nodes map[string]struct {
+			Address string `json:"xferaddr"`
+		}
+		if err := json.Unmarshal([]byte(info.LiveNodes), &nodes); err != nil {
+			return "", fmt.Errorf("DataNodes of %s: %w", c.NameNodes[i].Name, err)
+		}
+		for _, n := range nodes {
+			if host, _, err := net.SplitHostPort(n.Address); err == nil && host == c.DataNodes[dataNode].Host {
+				return n.Address, nil
+			}
+		}
+		return "", nil
+	}
+	return "", errors.Join(errs...)
+}
+
+// Return starts a DataNode that was killed and waits until the NameNode knows it as it is now.
+func (c *Cluster) Return(ctx context.Context, dataNode int) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	before, err := c.Registered(ctx, dataNode)
+	if err != nil {
+		return err
+	}
+	n := c.DataNodes[dataNode]
+	if err := n.Up(); err != nil {
+		return err
+	}
+	return daemons.Until(ctx, n.Name+" is back", 50*time.Millisecond, func(ctx context.Context) (bool, error) {
+		now, err := c.Registered(ctx, dataNode)
+		return err == nil && now != "" && now != before, n.ended()
 	})
 }

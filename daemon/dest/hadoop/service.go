@@ -98,7 +98,7 @@ func (c *Conf) nameservices() ([]Service, error) {
 			if err != nil {
 				return nil, c.bad("dfs.namenode.rpc-address"+suffix, fmt.Errorf("%q is not host:port", rpc))
 			}
-			page, err := c.page(suffix, host)
+			page, err := c.page(suffix, strings.ToLower(host))
 			if err != nil {
 				return nil, err
 			}

@@ -250,6 +250,9 @@ func (d *Dir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if s.transport == WebHDFS || s.transport == Auto && s.sealed() {
 		return s.web.read(ctx, p)
 	}
+	if s.sealed() {
+		return nil, s.explain("read", p, errors.New("the native client can not read where DataNodes sign or encrypt: set dest.hdfs_transport to auto"))
+	}
 	var b []byte
 	err = s.call(ctx, "read", p, func(c *native.Client) error {
 		f, err := c.Open(p)

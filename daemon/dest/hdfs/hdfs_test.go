@@ -32,8 +32,10 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	// A DataNode that is silent is not missed for ten minutes, as on real clusters.
-	shared, err = hdfsserver.Start(context.Background(), hdfsserver.Options{Dir: dir, DataNodes: 3, DeadAfter: 10 * time.Minute})
+	// A DataNode that is silent is not missed for ten minutes, as on real clusters; and what a DataNode stored it reports a moment later.
+	shared, err = hdfsserver.Start(context.Background(), hdfsserver.Options{
+		Dir: dir, DataNodes: 3, DeadAfter: 10 * time.Minute, HDFS: hdfsserver.Conf{"dfs.blockreport.incremental.intervalMsec": "100"},
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -58,14 +60,17 @@ const timeout = 3 * time.Second
 // clusters makes a client of a cluster's conf.
 func clusters(t *testing.T, c *hdfsserver.Cluster, o Options) *Clusters {
 	t.Helper()
-	conf, err := hadoop.Load(c.ConfDir())
-	if err != nil {
-		t.Fatal(err)
+	if o.Conf == nil {
+		conf, err := hadoop.Load(c.ConfDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Conf = conf
 	}
 	if o.Timeout == 0 {
 		o.Timeout = timeout
 	}
-	o.Conf, o.Logger = conf, slog.New(slog.NewTextHandler(t.Output(), nil))
+	o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	out, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,13 @@
 package hdfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -58,17 +60,18 @@ func (s *service) call(ctx context.Context, op, path string, f func(*native.Clie
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if fault != nil {
-			err = fault
-			// A NameNode that was restarted leaves sessions behind that nobody knows to be dead. The question can be asked again; an
-			// order may have been carried out.
-			if x.reused && isQuestion(op) {
-				continue
-			}
+		// A NameNode that was restarted leaves sessions behind that nobody knows to be dead. A question can be asked again; an order may have
+		// been carried out.
+		if x.reused && (unsent(err) || fault != nil && isQuestion(op)) {
+			continue
 		}
-		return s.explain(op, path, err)
+		return s.explain(op, path, cmp.Or(fault, err))
 	}
 }
+
+// unsent tells whether a call never reached a NameNode. After an error, that of a lease renewal too, the native client skips a NameNode for 5 s and
+// then has none left; a new session asks all of them again.
+func unsent(err error) bool { return strings.Contains(err.Error(), "no available namenodes") }
 
 // isQuestion tells whether an operation changes nothing.
 func isQuestion(op string) bool { return op == "stat" || op == "list" }

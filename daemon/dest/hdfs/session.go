@@ -74,7 +74,9 @@ func (x *session) dialNameNode(_ context.Context, network, address string) (net.
 		return nil, err
 	}
 	return x.track(&line{Conn: conn, peer: "NameNode " + address, silence: x.service.timeout, failed: func(err error) {
-		x.service.health.failed(address)
+		if x.life.Err() == nil { // else it is ended by us
+			x.service.health.failed(address)
+		}
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		if x.broken == nil {

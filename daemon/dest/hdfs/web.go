@@ -202,16 +202,33 @@ func (w *web) failed(host string) {
 	w.avoid[host] = time.Now().Add(avoidFor)
 }
 
+// noneLeft tells whether a NameNode knows of no DataNode but avoided ones, for a new file or an old one.
+func noneLeft(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "Failed to find datanode") || strings.Contains(err.Error(), "not excluded nodes"))
+}
+
+func (w *web) forgive() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.avoid)
+}
+
 // where asks the NameNode for the DataNode that takes or gives a file's data.
 func (w *web) where(ctx context.Context, method, op, file string, more url.Values) (*url.URL, error) {
 	q := url.Values{}
 	for k, v := range more {
 		q[k] = v
 	}
-	if no := w.avoided(); no != "" {
+	no := w.avoided()
+	if no != "" {
 		q.Set("excludedatanodes", no)
 	}
 	a, err := w.ask(ctx, method, op, file, q)
+	if no != "" && noneLeft(err) { // rather one that failed than none
+		w.forgive()
+		q.Del("excludedatanodes")
+		a, err = w.ask(ctx, method, op, file, q)
+	}
 	if err != nil {
 		return nil, err
 	}

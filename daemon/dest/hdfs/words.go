@@ -44,6 +44,8 @@ func (s *service) words(err error) error {
 		return errStandby
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return fmt.Errorf("can not be reached: %w", err)
+	case strings.HasPrefix(text, "write failed: ERROR"): // of the native client; it does not say which
+		return fmt.Errorf("one of the block's DataNodes can not be reached from the first (%w)", err)
 	}
 	return err
 }

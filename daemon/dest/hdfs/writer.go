@@ -1,6 +1,7 @@
 package hdfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,24 +28,29 @@ type writer struct {
 
 // create opens a new file. Its parent is there.
 func (s *service) create(ctx context.Context, path string) (*writer, error) {
-	x, err := s.borrow(ctx)
-	if err != nil {
-		return nil, s.explain("create", path, err)
-	}
+	var x *session
 	var f *native.FileWriter
-	err = x.guard(ctx, func() (err error) {
-		f, err = x.client.CreateFile(path, s.client.Replication, s.client.BlockSize, 0o666&^s.client.Umask)
-		return err
-	})
-	if err != nil {
-		if fault := x.fault(); fault != nil {
-			err = fault
+	for {
+		var err error
+		if x, err = s.borrow(ctx); err != nil {
+			return nil, s.explain("create", path, err)
 		}
+		err = x.guard(ctx, func() (err error) {
+			f, err = x.client.CreateFile(path, s.client.Replication, s.client.BlockSize, 0o666&^s.client.Umask)
+			return err
+		})
+		if err == nil {
+			break
+		}
+		fault := x.fault()
 		s.give(x, plain(err))
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
+		case x.reused && unsent(err):
+			continue
 		}
-		return nil, s.explain("create", path, err)
+		return nil, s.explain("create", path, cmp.Or(fault, err))
 	}
 	w := &writer{service: s, session: x, file: f, path: path}
 	w.stop = context.AfterFunc(ctx, func() { x.abort(context.Cause(ctx)) })
