@@ -69,7 +69,7 @@ func synctoolKeys(s *Synctool) keys {
 		{Name: "dest.hdfs_transport", Default: "auto", set: oneOf(&s.HDFSTransport, "auto", "native", "webhdfs"),
 			Help: "How files get to HDFS. native: Hadoop's RPC, straight to the DataNodes; fast, but one that is down fails files until the NameNode misses it. webhdfs: over HTTP; the DataNode that takes a file deals with others that are down. auto: native, and webhdfs for a while after a DataNode failed."},
 		{Name: "dest.hdfs_timeout", Default: "30", Unit: "s", set: duration(&s.HDFSTimeout, time.Second, time.Second, 10*time.Minute),
-			Help: "How long a NameNode or DataNode may say nothing before a file is written again. Over webhdfs a DataNode has 5 times that, for it waits for others."},
+			Help: "How long a NameNode or DataNode may say nothing before a file is written again. Over webhdfs a DataNode has more, for it waits for others: twice dfs.client.socket-timeout of the Hadoop conf and 10 s per copy."},
 		{Name: "hadoop.kerberos.principal", set: text(&s.Principal),
 			Help: "Who the synctool is where the Hadoop conf asks for Kerberos: name@REALM. Without Kerberos it is HADOOP_USER_NAME, else the system's user."},
 		{Name: "hadoop.kerberos.keytab", set: text(&s.Keytab),

@@ -37,7 +37,10 @@ zookeeper() {
 }
 
 # The destination in HDFS, on real NameNodes and DataNodes, which take some memory: one package at a time.
-hdfs() { go test -race -p 1 -timeout 15m -tags "$tags,hdfs" ./testenv/hdfsserver/... ./daemon/dest/...; }
+hdfs() {
+	go test -race -p 1 -timeout 15m -tags "$tags,hdfs" ./testenv/hdfsserver/... ./daemon/dest/...
+	go test -race -timeout 10m -tags "$tags,zookeeper,e2e,hdfs" -run '^TestHDFS' ./testenv/e2e/...
+}
 
 e2e() { go test -race -timeout 20m -tags "$tags,zookeeper,e2e" ./testenv/e2e/... ./testenv/cmd/demo/...; }
 

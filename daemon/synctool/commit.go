@@ -153,7 +153,9 @@ func (c *committer) copy(ctx context.Context, seg *sealed, name string) (err err
 	open := true
 	defer func() {
 		if open {
-			err = errors.Join(err, w.Close())
+			if end := w.Close(); !errors.Is(err, end) { // it may say the same again
+				err = errors.Join(err, end)
+			}
 		}
 	}()
 	buf := buffers.get()

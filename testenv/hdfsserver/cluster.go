@@ -162,6 +162,7 @@ func (c *Cluster) lay() error {
 		"dfs.namenode.safemode.min.datanodes":                "1",
 		"dfs.client.socket-timeout":                          "4000", // DataNode to DataNode; 60 s on real clusters
 		"dfs.datanode.fsdatasetcache.max.threads.per.volume": "1",
+		"dfs.namenode.redundancy.considerLoad":               "false", // every live DataNode is as good as the others
 		"dfs.namenode.handler.count":                         "4",
 		"dfs.datanode.handler.count":                         "2",
 	}

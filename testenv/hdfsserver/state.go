@@ -105,13 +105,14 @@ func (c *Cluster) Registered(ctx context.Context, dataNode int) (string, error) 
 			continue
 		}
 		var nodes map[string]struct {
-			Address string `json:"xferaddr"`
+			Address  string `json:"xferaddr"`
+			Capacity int64  // 0 until its first heartbeat; no block is put there before
 		}
 		if err := json.Unmarshal([]byte(info.LiveNodes), &nodes); err != nil {
 			return "", fmt.Errorf("DataNodes of %s: %w", c.NameNodes[i].Name, err)
 		}
 		for _, n := range nodes {
-			if host, _, err := net.SplitHostPort(n.Address); err == nil && host == c.DataNodes[dataNode].Host {
+			if host, _, err := net.SplitHostPort(n.Address); err == nil && host == c.DataNodes[dataNode].Host && n.Capacity > 0 {
 				return n.Address, nil
 			}
 		}

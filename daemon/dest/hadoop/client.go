@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Client is what a conf says to those who write files.
@@ -16,6 +17,8 @@ type Client struct {
 	BlockSize    int64
 	Umask        fs.FileMode
 	UseHostnames bool // DataNodes are dialed by name, not by address
+	// SocketTimeout is dfs.client.socket-timeout, which DataNodes have as well: how long one waits for the next.
+	SocketTimeout time.Duration
 
 	Kerberos     bool
 	NameNodeSPN  string // dfs.namenode.kerberos.principal
@@ -67,6 +70,14 @@ func (c *Conf) Client() (Client, error) {
 	number("fs.permissions.umask-mode", "022", func(v string) (err error) {
 		out.Umask, err = umask(v)
 		return err
+	})
+	number("dfs.client.socket-timeout", "60000", func(v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 0 || n > 86_400_000 {
+			return fmt.Errorf("%q is not a number of milliseconds", v)
+		}
+		out.SocketTimeout = time.Duration(n) * time.Millisecond
+		return nil
 	})
 	return out, errors.Join(errs...)
 }

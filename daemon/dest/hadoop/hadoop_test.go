@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func write(t *testing.T, dir, name string, properties ...string) {
@@ -55,7 +56,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("a value that refers to itself: %v", err)
 	}
 	got, err := c.Client()
-	if want := (Client{DefaultFS: "hdfs://envhost:9000", Replication: 2, BlockSize: 64 << 20, Umask: 0o027}); err != nil || got != want {
+	if want := (Client{DefaultFS: "hdfs://envhost:9000", Replication: 2, BlockSize: 64 << 20, Umask: 0o027, SocketTimeout: time.Minute}); err != nil || got != want {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 }
@@ -99,7 +100,7 @@ func TestWhere(t *testing.T) {
 // TestBroken: what can not be read is named, with file or key.
 func TestBroken(t *testing.T) {
 	t.Parallel()
-	for value, says := range map[string]string{"dfs.replication": "number of copies", "dfs.blocksize": "128m", "fs.permissions.umask-mode": "umask", "dfs.data.transfer.protection": "privacy"} {
+	for value, says := range map[string]string{"dfs.replication": "number of copies", "dfs.blocksize": "128m", "fs.permissions.umask-mode": "umask", "dfs.data.transfer.protection": "privacy", "dfs.client.socket-timeout": "milliseconds"} {
 		dir := t.TempDir()
 		write(t, dir, "hdfs-site.xml", value, "rubbish")
 		if _, err := load(t, dir).Client(); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), value) {

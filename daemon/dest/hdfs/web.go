@@ -29,9 +29,11 @@ type web struct {
 	avoid map[string]time.Time // hosts of DataNodes that failed, and until when
 }
 
-// The DataNode that takes a file does the recovery when one behind it fails: it first waits for its own time-outs, 60 s and more by default. This
-// many of our time-outs is it given.
-const patience = 5
+// patience is how long a DataNode that takes a file may say nothing: it does the recovery when one behind it fails, after its own time-outs, which it
+// lengthens by 5 s per copy. Two that fail one after the other are waited for.
+func (s *service) patience() time.Duration {
+	return s.timeout + 2*(s.client.SocketTimeout+5*time.Second*time.Duration(s.client.Replication))
+}
 
 // avoidFor is how long a DataNode that failed is not asked again.
 const avoidFor = time.Minute
@@ -43,7 +45,7 @@ func newWeb(s *service) *web {
 		DialContext: w.dial("NameNode", s.timeout), MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: maxUnuse / 2, TLSHandshakeTimeout: s.timeout,
 	}}
 	w.data = &http.Client{CheckRedirect: stay, Transport: &http.Transport{
-		DialContext: w.dial("DataNode", patience*s.timeout), DisableKeepAlives: true, TLSHandshakeTimeout: s.timeout, ExpectContinueTimeout: s.timeout,
+		DialContext: w.dial("DataNode", s.patience()), DisableKeepAlives: true, TLSHandshakeTimeout: s.timeout, ExpectContinueTimeout: s.timeout,
 	}}
 	return w
 }

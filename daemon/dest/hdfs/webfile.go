@@ -170,7 +170,7 @@ func (w *web) read(ctx context.Context, file string) ([]byte, error) {
 }
 
 func (w *web) fetch(ctx context.Context, u *url.URL) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience*w.service.timeout)
+	ctx, cancel := context.WithTimeout(ctx, w.service.patience())
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	native "github.com/colinmarc/hdfs/v2"
@@ -24,6 +25,8 @@ type writer struct {
 	failed  error
 	ended   bool
 	stop    func() bool
+	size    int64
+	block   time.Time // when the last block was begun; of a file with one block only it is not set
 }
 
 // create opens a new file. Its parent is there.
@@ -67,6 +70,10 @@ func (w *writer) Write(b []byte) (int, error) {
 		_, err := w.file.Write(part)
 		if w.judge("write", err) == nil {
 			done += len(part)
+			if last := w.size; last > 0 && (last-1)/w.service.client.BlockSize != (last+int64(len(part))-1)/w.service.client.BlockSize {
+				w.block = time.Now()
+			}
+			w.size += int64(len(part))
 		}
 	}
 	return done, w.failed
@@ -82,7 +89,7 @@ func (w *writer) judge(op string, err error) error {
 	}
 	if err != nil && w.failed == nil {
 		w.failed = w.service.explain(op, w.path, err)
-		if w.session.fault() == nil && !plain(err) {
+		if w.session.fault() == nil && (!plain(err) || strings.Contains(err.Error(), "NotReplicatedYetException")) {
 			w.service.blocked(w.failed)
 		}
 	}
@@ -100,6 +107,9 @@ func (w *writer) Close() error {
 	}
 	w.ended = true
 	clean := w.failed == nil
+	if wait := time.Until(w.block.Add(blockRest)); clean && wait > 0 {
+		w.pause(wait)
+	}
 	err := w.file.Close() // after an error too: it ends the client's goroutines
 	if clean {
 		err = w.complete(err)
@@ -116,6 +126,9 @@ func (w *writer) Close() error {
 const (
 	firstAsk = 2 * time.Millisecond
 	mostAsk  = 500 * time.Millisecond
+	// blockRest is how long the last block but one may take to be reported. The native client names the last block in its first Close only, and
+	// the NameNode does not listen to that while the one before is not reported: such a file is never completed.
+	blockRest = time.Second
 )
 
 // complete asks again while the NameNode has not heard of all blocks.
@@ -128,16 +141,20 @@ func (w *writer) complete(err error) error {
 		if time.Now().After(end) {
 			return fmt.Errorf("its DataNodes have not reported it to the NameNode within %s", w.service.timeout)
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-w.session.life.Done():
-			t.Stop()
-			return context.Cause(w.session.life)
-		}
+		w.pause(pause)
 		err = w.file.Close()
 	}
 	return err
+}
+
+// pause waits, or until the session is over.
+func (w *writer) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.session.life.Done():
+	}
 }
 
 // blocked sends the files that follow through WebHDFS.
