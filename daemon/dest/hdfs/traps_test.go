@@ -238,14 +238,19 @@ func TestCommitsGoOn(t *testing.T) {
 			if failed == 0 {
 				t.Error("no file failed: the DataNode was not missed")
 			}
-			if !d.service.route.detour() {
-				t.Error("files go straight on")
+			detour := func(until time.Time) {
+				r := &d.service.route
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if r.fails == 0 {
+					t.Error("files go straight on")
+				}
+				r.until = until
 			}
+			detour(time.Now().Add(time.Hour))
 			back()
 			mustPut(t, d, "still around", data)
-			d.service.route.mu.Lock()
-			d.service.route.until = time.Now()
-			d.service.route.mu.Unlock()
+			detour(time.Now())
 			mustPut(t, d, "straight", data)
 			if d.service.route.detour() {
 				t.Error("files still go around after one went straight")
