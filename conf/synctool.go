@@ -42,6 +42,11 @@ type Synctool struct {
 	Deletes         string
 	TimeZone        *time.Location
 	HadoopConfDir   string
+	HDFSTransport   string
+	HDFSTimeout     time.Duration
+	Principal       string
+	Keytab          string
+	Krb5Conf        string
 
 	SubtaskCredit   int64
 	SocketMaxBytes  int64

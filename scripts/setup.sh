@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is not there yet: Debian packages (apt-get; needs root, and says which), the jars of a real ZooKeeper (Maven)
-# and CSV readers (PyPI, in build/venv). What is there is left alone. Usage: scripts/setup.sh
+# Installs what the tests need and is not there yet: Debian packages (apt-get; needs root, and says which), the jars of a real ZooKeeper and of a
+# real HDFS (Maven) and CSV readers (PyPI, in build/venv). What is there is left alone. Usage: scripts/setup.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,8 +22,9 @@ want libbz2-dev have_header bzlib.h
 want shellcheck shellcheck --version
 want default-jre-headless java -version
 want python3-venv python3 -c 'import venv, ensurepip'
-jars=build/zk-jars
-if ! compgen -G "$jars/zookeeper-*.jar" >/dev/null; then
+have_jars() { compgen -G "$1" >/dev/null; }
+zookeeper='build/zk-jars/zookeeper-*.jar' hadoop='build/hadoop-jars/hadoop-hdfs-*.jar'
+if ! have_jars "$zookeeper" || ! have_jars "$hadoop"; then
 	want maven mvn -v
 fi
 if [ ${#need[@]} -gt 0 ]; then
@@ -39,10 +40,16 @@ if [ ${#need[@]} -gt 0 ]; then
 	$sudo apt-get update -qq || echo "set-up: apt-get update failed, trying with the lists that are there" >&2
 	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
 fi
-if ! compgen -G "$jars/zookeeper-*.jar" >/dev/null; then
-	echo "set-up: ZooKeeper, from Maven"
-	mvn -q -B -f testenv/zkserver/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$PWD/$jars"
-fi
+fetch() { # fetch <name> <jars> <pom>: into a directory that gets its name when all of them are there
+	have_jars "$2" && return
+	echo "set-up: $1, from Maven"
+	local dir=${2%/*}
+	rm -rf "$dir" "$dir.part"
+	mvn -q -B -f "$3" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$PWD/$dir.part"
+	mv "$dir.part" "$dir"
+}
+fetch ZooKeeper "$zookeeper" testenv/zkserver/pom.xml
+fetch HDFS "$hadoop" testenv/hdfsserver/pom.xml
 if ! build/venv/bin/python -c 'import duckdb, pyarrow, requests' >/dev/null 2>&1; then
 	echo "set-up: duckdb, pyarrow and requests, from PyPI"
 	python3 -m venv build/venv

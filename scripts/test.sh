@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests, from installing what is missing to the last one, with the time of each part. Usage: scripts/test.sh [part...]
-# Parts: setup lint unit models zookeeper e2e (all, in this order, without arguments).
+# Parts: setup lint unit models zookeeper hdfs e2e (all, in this order, without arguments).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 began=$SECONDS
@@ -25,8 +25,8 @@ lint() {
 	shellcheck bin/start.sh scripts/*.sh .ci/run
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=0 go vet ./...
-	go vet -tags "$tags,e2e" ./...
-	go tool staticcheck -tags "$tags,e2e" ./...
+	go vet -tags "$tags,hdfs,e2e" ./...
+	go tool staticcheck -tags "$tags,hdfs,e2e" ./...
 }
 
 tags=rocksdb,python
@@ -40,17 +40,23 @@ zookeeper() {
 	go test -race -tags "$tags,zookeeper" ./openmldb/zkconn/... ./openmldb/catalog/... ./daemon/coord/... ./testenv/zkserver/... ./testenv/cluster/...
 }
 
+# The destination in HDFS, on real NameNodes and DataNodes, which take some memory: one package at a time.
+hdfs() {
+	go test -race -p 1 -timeout 15m -tags "$tags,hdfs" ./testenv/hdfsserver/... ./daemon/dest/...
+	go test -race -timeout 10m -tags "$tags,zookeeper,e2e,hdfs" -run '^TestHDFS' ./testenv/e2e/...
+}
+
 # Most of the time they wait for processes: more of them at once than there are cores.
 e2e() { go test -race -parallel 4 -timeout 20m -tags "$tags,zookeeper,e2e" ./testenv/e2e/... ./testenv/cmd/demo/...; }
 
-all=(setup lint unit models zookeeper e2e)
+all=(setup lint unit models zookeeper hdfs e2e)
 [ $# -gt 0 ] && all=("$@")
 for p in "${all[@]}"; do
 	case $p in
 	setup) part setup scripts/setup.sh ;;
-	lint | unit | models | zookeeper | e2e) part "$p" "$p" ;;
+	lint | unit | models | zookeeper | hdfs | e2e) part "$p" "$p" ;;
 	*)
-		echo "scripts/test.sh: no part $p: setup lint unit models zookeeper e2e" >&2
+		echo "scripts/test.sh: no part $p: setup lint unit models zookeeper hdfs e2e" >&2
 		exit 2
 		;;
 	esac

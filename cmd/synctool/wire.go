@@ -10,6 +10,8 @@ import (
 
 	"omsync/conf"
 	"omsync/daemon/dest"
+	"omsync/daemon/dest/hadoop"
+	"omsync/daemon/dest/hdfs"
 	"omsync/daemon/process"
 	"omsync/daemon/synctool"
 	"omsync/openmldb/zkconn"
@@ -24,7 +26,19 @@ func work(ctx context.Context, c *conf.Synctool, log *slog.Logger) error {
 		ZooKeeper: zkconn.Options{Servers: c.ZooKeeper, SessionTimeout: c.SessionTimeout, AuthCert: c.ZooKeeperCert, Logger: log},
 		Root:      c.ZooKeeperRoot, Advertise: c.Advertise, Logger: log,
 	})
-	places := dest.Config{DefaultFS: c.DefaultFS, AllowedPrefixes: c.AllowedPrefixes}
+	hadoopConf, err := hadoop.Load(c.HadoopConfDir)
+	if err != nil {
+		return err
+	}
+	clusters, err := hdfs.New(hdfs.Options{
+		Conf: hadoopConf, Transport: hdfs.Transport(c.HDFSTransport), Timeout: c.HDFSTimeout,
+		Principal: c.Principal, Keytab: c.Keytab, Krb5: c.Krb5Conf, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer clusters.Close()
+	places := dest.Config{DefaultFS: c.DefaultFS, AllowedPrefixes: c.AllowedPrefixes, HDFS: clusters}
 	s, err := synctool.New(synctool.Options{
 		Listen: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), Advertise: c.Advertise, Version: process.Version(), Cluster: c.Cluster, Logger: log,
 		ProgressPath: c.ProgressPath, SpoolPath: c.SpoolPath, SpoolMax: c.SpoolMax, SegmentBytes: c.SegmentBytes, SegmentAge: c.SegmentAge,

@@ -8,7 +8,8 @@ import (
 // Dest is the directory of one task. Names are slash-separated and relative to it, without "." and ".."; "" is the directory itself where a directory
 // is asked for. Errors wrap fs.ErrNotExist, fs.ErrExist, fs.ErrPermission and the system's numbers, where they apply.
 type Dest interface {
-	// Create makes a file and the directories it needs. fs.ErrExist when the name is taken.
+	// Create makes a file and the directories it needs. fs.ErrExist when the name is taken. Where ctx ends before the writer is closed, its file may
+	// be given up.
 	Create(ctx context.Context, name string) (Writer, error)
 	Stat(ctx context.Context, name string) (Info, error)
 	// Rename moves a file and makes the directories it needs. It never overwrites (fs.ErrExist), and is durable when it returns.
@@ -31,9 +32,9 @@ type Dest interface {
 // Writer writes a new file.
 type Writer interface {
 	io.Writer
-	// Sync makes what is written, and the file's name, durable.
+	// Sync makes what is written, and the file's name, durable. On HDFS only Close can do that.
 	Sync() error
-	// Close ends the file. After a failed Write it fails too.
+	// Close ends the file. After a failed Write it fails too. A file whose Close failed must not be used: it may be short, or corrupt.
 	Close() error
 }
 

@@ -16,6 +16,25 @@ import (
 type Config struct {
 	DefaultFS       string   // dest.default_fs: the file system of plain paths, file:/// or hdfs://host:port
 	AllowedPrefixes []string // dest.allowed_prefixes: local directories that destinations may lie in
+	HDFS            Remote   // nil: none
+}
+
+// Remote is a kind of file system that is reached over the network: daemon/dest/hdfs.
+type Remote interface {
+	// DefaultFS is the default file system of its own conf, as a URI; it may be empty.
+	DefaultFS() string
+	// Canonical returns the one spelling of a URI's authority; "" stands for the default one.
+	Canonical(authority string) (string, error)
+	// Open opens a directory, given the canonical authority.
+	Open(ctx context.Context, authority, path string) (Dest, error)
+}
+
+// defaultFS is that of dest.default_fs, else that of the Hadoop conf.
+func (c Config) defaultFS() string {
+	if c.DefaultFS == "" && c.HDFS != nil {
+		return c.HDFS.DefaultFS()
+	}
+	return c.DefaultFS
 }
 
 // Location is a checked spelling of a destination.
@@ -45,12 +64,8 @@ func Parse(dest string, c Config) (Location, error) {
 		if !strings.HasPrefix(dest, "/") {
 			return refuse("a relative path: give an absolute one, or a URI like hdfs://host:port/path")
 		}
-		if c.DefaultFS == "" {
-			return refuse("there is no default file system: set dest.default_fs (file:/// for local directories), or give a URI")
-		}
-		uri = strings.TrimSuffix(strings.TrimSuffix(c.DefaultFS, "/"), "://") // file:/// is file:
-		if !strings.Contains(uri, ":") {
-			uri += ":"
+		if uri = rootOf(c.defaultFS()); uri == "" {
+			return refuse("there is no default file system: set dest.default_fs (file:/// for local directories) or hadoop.conf.dir, or give a URI")
 		}
 		uri += dest
 	}
@@ -83,9 +98,32 @@ func Parse(dest string, c Config) (Location, error) {
 		}
 		return l, nil
 	case "hdfs":
-		return refuse("this release writes to local directories only: hdfs destinations come with the next one")
+		if c.HDFS == nil {
+			return refuse("HDFS is not set up here")
+		}
+		if strings.Contains(l.path, ":") {
+			return refuse("HDFS takes no \":\" in names")
+		}
+		var err error
+		if l.host, err = c.HDFS.Canonical(l.host); err != nil {
+			return refuse("%v", err)
+		}
+		return l, nil
 	}
 	return refuse("file system %q is not known: file or hdfs", l.scheme)
+}
+
+// rootOf takes scheme and authority of a default file system, which may be written in short: file:/// is file:, as file is.
+func rootOf(defaultFS string) string {
+	scheme, rest, _ := strings.Cut(defaultFS, ":")
+	if scheme == "" {
+		return ""
+	}
+	authority, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
+	if authority == "" {
+		return scheme + ":"
+	}
+	return scheme + "://" + authority
 }
 
 // hasScheme tells a URI from a path: letters, then a colon, before any slash.
@@ -127,9 +165,9 @@ func Overlaps(a, b Location) bool {
 }
 
 // Open opens a location that Parse has passed. For a local one symbolic links on the way must not lead out of the allowed prefixes.
-func Open(_ context.Context, l Location, c Config) (Dest, error) {
-	if l.scheme != "file" {
-		return nil, &RefusedError{l.String(), "this release writes to local directories only"}
+func Open(ctx context.Context, l Location, c Config) (Dest, error) {
+	if l.scheme == "hdfs" {
+		return c.HDFS.Open(ctx, l.host, l.path)
 	}
 	real, err := resolve(l.path)
 	if err != nil {

@@ -1,6 +1,7 @@
 package dest
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -38,7 +39,7 @@ func TestParse(t *testing.T) {
 		"/etc":                    "dest.allowed_prefixes",
 		"/data/out/a\nb":          "control characters",
 		"s3://bucket/x":           `"s3" is not known`,
-		"hdfs://nn:8020/x":        "hdfs",
+		"hdfs://nn:8020/x":        "HDFS is not set up",
 	} {
 		_, err := Parse(in, c)
 		var r *RefusedError
@@ -54,6 +55,53 @@ func TestParse(t *testing.T) {
 	}
 	if l, err := Parse("/x", Config{DefaultFS: "file", AllowedPrefixes: []string{"/"}}); err != nil || l.String() != "file:///x" {
 		t.Errorf("a default without slashes: %v, %v", l, err)
+	}
+}
+
+// remote is an HDFS conf with one NameNode, nn:8020.
+type remote struct{ fs string }
+
+func (r remote) DefaultFS() string { return r.fs }
+
+func (r remote) Canonical(authority string) (string, error) {
+	switch authority {
+	case "", "nn", "NN:8020", "nn:8020":
+		return "nn:8020", nil
+	}
+	return "", errors.New("who is " + authority + "?")
+}
+
+func (r remote) Open(context.Context, string, string) (Dest, error) { return nil, errors.New("closed") }
+
+// TestParseHDFS: plain paths go to the default file system of the Hadoop conf, and every spelling of a place is one location.
+func TestParseHDFS(t *testing.T) {
+	t.Parallel()
+	for in, c := range map[string]Config{
+		"/a/b":               {HDFS: remote{"hdfs://nn"}},
+		"/a//b/":             {HDFS: remote{"hdfs://NN:8020/"}},
+		"/a/./b":             {HDFS: remote{"hdfs://nn/ignored"}},
+		"hdfs://nn/a/b":      {HDFS: remote{}},
+		"hdfs:///a/b":        {HDFS: remote{"file:///"}},
+		"HDFS://nn:8020/a/b": {DefaultFS: "file:///", HDFS: remote{"hdfs://other"}},
+	} {
+		if l, err := Parse(in, c); err != nil || l.String() != "hdfs://nn:8020/a/b" {
+			t.Errorf("%q: %v, %v", in, l, err)
+		}
+	}
+	for in, reason := range map[string]string{
+		"/a":               "default file system", // neither conf names one
+		"hdfs://else/a":    "who is else?",
+		"hdfs://nn/a:b":    "no \":\" in names",
+		"hdfs://nn":        "names no directory",
+		"hdfs://nn/a/../b": "..",
+	} {
+		var r *RefusedError
+		if _, err := Parse(in, Config{HDFS: remote{}}); !errors.As(err, &r) || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%q: %v, want %s", in, err, reason)
+		}
+	}
+	if l, err := Parse("/x", Config{DefaultFS: "file:///", AllowedPrefixes: []string{"/"}, HDFS: remote{"hdfs://nn"}}); err != nil || l.String() != "file:///x" {
+		t.Errorf("dest.default_fs comes first: %v, %v", l, err)
 	}
 }
 

@@ -78,7 +78,9 @@ func (c *committer) copy(ctx context.Context, f *content, name string) (err erro
 	open := true
 	defer func() {
 		if open {
-			err = errors.Join(err, w.Close())
+			if end := w.Close(); !errors.Is(err, end) { // it may say the same again
+				err = errors.Join(err, end)
+			}
 		}
 	}()
 	buf := buffers.get()

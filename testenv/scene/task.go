@@ -27,6 +27,7 @@ type Task struct {
 	Mode    int
 	StartTS uint64
 	Dest    string
+	Files   string // where its files can be read after all, if not at Dest
 	Dialect ledger.Dialect
 	Deletes string // ignore or log; empty: what the synctool's conf says
 

@@ -1,6 +1,7 @@
 package scene
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -25,6 +26,6 @@ func (t *Task) Verify(ctx context.Context, tolerance time.Duration) (ledger.Repo
 		w.Tolerance = tolerance
 		windows[pid] = w
 	}
-	rows := ledger.ReadCSV(t.Dest, t.Table.Schema().AllColumns(), t.Dialect, time.Local)
+	rows := ledger.ReadCSV(cmp.Or(t.Files, t.Dest), t.Table.Schema().AllColumns(), t.Dialect, time.Local)
 	return t.Table.Ledger().Verify(rows, windows)
 }
