@@ -59,8 +59,8 @@ func LoadCollector(args []string) (*Collector, error) {
 }
 
 func (k keys) isBool(name string) bool {
-	one := k.by[name]
-	return one != nil && (one.Default == "true" || one.Default == "false")
+	one := k.find(name)
+	return one != nil && (one.isBool || one.Default == "true" || one.Default == "false")
 }
 
 func declared(k keys) []Key {

@@ -14,7 +14,7 @@ const (
 func collectorKeys(c *Collector) keys {
 	brpc := "a setting of brpc or of the write-open RocksDB that this collector does not use"
 	pace := "this collector sends while there is data, it does not pace itself"
-	return newKeys([]*Key{
+	k := newKeys([]*Key{
 		{Name: "endpoint", Shipped: "127.0.0.1:8888", Upstream: true, Required: true, set: endpoint(&c.Endpoint, false),
 			Help: "Address to listen on, and name of this collector in ZooKeeper. The host text must equal that of the tablets on this host."},
 		{Name: "advertise", set: endpoint(&c.Advertise, true),
@@ -78,10 +78,11 @@ func collectorKeys(c *Collector) keys {
 		{Name: "block_cache_shardbits", Upstream: true, Default: "8", Ignored: brpc, Help: "RocksDB."},
 		{Name: "max_log_file_size", Upstream: true, Default: "0", Ignored: brpc, Help: "RocksDB."},
 		{Name: "keep_log_file_num", Upstream: true, Default: "5", Ignored: brpc, Help: "RocksDB."},
+		{Name: "role", Upstream: true, Default: "", Ignored: "this program has one role", Help: "Upstream's choice of server."},
+		{Name: "glog_dir", Upstream: true, Default: "", Ignored: "use openmldb_log_dir", Help: "Upstream's clients' log directory."},
+		{Name: "glog_level", Upstream: true, Default: "0", Ignored: "use log_level", Help: "Upstream's clients' log level."},
 		{Name: "use_name", Upstream: true, Default: "false", Ignored: "names are resolved wherever ZooKeeper has them", Help: "Upstream's server names."},
-		{Name: "brpc_*", Upstream: true, Ignored: brpc, Help: "brpc's own flags."},
-		{Name: "minloglevel", Upstream: true, Default: "0", Ignored: "use log_level", Help: "glog."},
-		{Name: "logtostderr", Upstream: true, Default: "false", Ignored: "use openmldb_log_dir=", Help: "glog."},
-		{Name: "v", Upstream: true, Default: "0", Ignored: "use log_level", Help: "glog."},
 	})
+	k.foreign = foreign
+	return k
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,8 @@ var update = flag.Bool("update", false, "rewrite the shipped conf files and docs
 const configurationHead = `# Configuration
 One row per key, made from the tables in conf/ (` + "`go test ./conf -update`" + ` rewrites this page and the shipped files). No key is re-read
 while a daemon runs: change the file, restart the daemon; tasks go on from their last commit. Durations also take 500ms, 60s, 5m;
-sizes also take 64MiB, 10GiB. An unknown key is refused with the nearest known one. ` + "`--check-config`" + ` reads everything and ends.
+sizes also take 64MiB, 10GiB. An unknown key is refused with the nearest known one; flags of
+brpc, glog and gflags, which a flagfile in service may hold, are accepted with a warning. ` + "`--check-config`" + ` reads everything and ends.
 
 `
 
@@ -78,6 +80,7 @@ func TestCollectorRefusals(t *testing.T) {
 		"wildcard":        {"--endpoint=0.0.0.0:8888\n--zk_cluster=a:1\n", "cannot be dialed from elsewhere"},
 		"unknown, near":   {ok + "--max_pak_size=1\n", "data_collector.flags:3: max_pak_size: unknown key: did you mean max_pack_size?"},
 		"unknown, far":    {ok + "--qqqqqqqqqq=1\n", "qqqqqqqqqq: unknown key"},
+		"not of brpc":     {ok + "--socket_max_unwriten_bytes=1\n", "did you mean socket_max_unwritten_bytes?"},
 		"no value":        {ok + "--max_pack_size\n", "a value must follow"},
 		"not a flag":      {ok + "max_pack_size=5\n", `"max_pack_size=5" is not a flag`},
 		"not a number":    {ok + "--request_timeout_ms=soon\n", "not a duration: write a number of milliseconds"},
@@ -117,6 +120,39 @@ func TestCollectorArguments(t *testing.T) {
 	}
 }
 
+func TestFlagsOfUpstreamsLibraries(t *testing.T) {
+	t.Parallel()
+	given := map[string]string{
+		"--max_body_size=1024": "socket_max_unwritten_bytes", "--bthread_concurrency=16": "brpc", "--usercode_in_pthread": "brpc", "--noenable_rpcz": "brpc",
+		"--alsologtostderr": "glog", "--v=1": "log_level", "--minloglevel=2": "log_level", "--nolog_prefix": "glog", "--logtostderr=true": "openmldb_log_dir",
+		"--undefok=x": "gflags", "--socket_recv_buffer_size=7": "brpc",
+	}
+	lines := "--endpoint=10.0.0.1:1\n--zk_cluster=a:1\n"
+	for l := range given {
+		lines += l + "\n"
+	}
+	c, err := LoadCollector([]string{"--flagfile=" + write(t, "f", lines)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(c.Warnings, "\n")
+	if len(c.Warnings) != len(given) {
+		t.Errorf("%d flags, %d warnings:\n%s", len(given), len(c.Warnings), all)
+	}
+	for l, want := range given {
+		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(l, "--"), "no"), "=")
+		if !slices.ContainsFunc(c.Warnings, func(w string) bool {
+			return strings.Contains(w, " "+name+": accepted without effect") && strings.Contains(w, want)
+		}) {
+			t.Errorf("no warning for %s with %q in it:\n%s", l, want, all)
+		}
+	}
+	s, err := LoadSynctool(write(t, "p", "server.port=1\nserver.host=10.0.0.1\nzookeeper.cluster=a:1\nzookeeper.root_path=/r\nsync_task.progress_path=/p\nmax_body_size=1\n"), nil)
+	if err == nil || !strings.Contains(err.Error(), "max_body_size: unknown key") {
+		t.Errorf("a C++ flag in the synctool's file: %+v, %v", s, err)
+	}
+}
+
 func TestSynctoolRefusals(t *testing.T) {
 	t.Parallel()
 	ok := "server.port=1\nserver.host=10.0.0.1\nzookeeper.cluster=a:1\nzookeeper.root_path=/r\nsync_task.progress_path=/p\n"
@@ -145,6 +181,62 @@ func TestSynctoolRefusals(t *testing.T) {
 	}
 	if _, err := LoadSynctool(write(t, "p", ok), []string{"segment_age"}); err == nil {
 		t.Error("an override without = was taken")
+	}
+}
+
+func TestSideCopy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mine, theirs := filepath.Join(dir, "conf", "synctool.properties"), filepath.Join(dir, "synctool", "conf", "synctool.properties")
+	text := "server.port=1\nserver.host=10.0.0.1\nzookeeper.cluster=a:1\nzookeeper.root_path=/r\nsync_task.progress_path=/p\npassword=hush\n"
+	put := func(path, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(mine, text)
+	for name, tc := range map[string]struct {
+		copied string
+		want   []string
+	}{
+		"none":     {"", nil},
+		"equal":    {"# another comment\n" + text, nil},
+		"differs":  {strings.Replace(text, "hush", "loud", 1) + "user=x\n", []string{"synctool/conf/synctool.properties differs", "in password, user: only"}},
+		"less":     {strings.Replace(text, "server.port=1\n", "", 1), []string{"in server.port: only"}},
+		"no sense": {"user=\\u00zz\n", []string{"is not read, and whether it equals"}},
+	} {
+		if tc.copied != "" {
+			put(theirs, tc.copied)
+		}
+		s, err := LoadSynctool(mine, []string{"segment_age=5"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := strings.Join(s.Warnings, "\n")
+		if len(tc.want) == 0 && all != "" || strings.Contains(all, "hush") || strings.Contains(all, "loud") {
+			t.Errorf("%s: %s", name, all)
+		}
+		for _, w := range tc.want {
+			if !strings.Contains(all, w) {
+				t.Errorf("%s: no %q in %q", name, w, all)
+			}
+		}
+		if err := os.RemoveAll(filepath.Dir(theirs)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(theirs), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(mine, theirs); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := LoadSynctool(mine, nil); err != nil || len(s.Warnings) != 0 {
+		t.Errorf("a link to the file: %v %+v", err, s)
 	}
 }
 

@@ -20,6 +20,7 @@ type Key struct {
 	Ignored  string // not empty: accepted with a warning, and why it has no effect
 	Required bool
 	Secret   bool               // never printed
+	isBool   bool               // may stand without a value though no default says so
 	set      func(string) error // parses into the struct that is being filled; nil when Ignored
 }
 
@@ -47,8 +48,9 @@ func (e *Error) Error() string {
 
 // keys indexes a declaration table by name.
 type keys struct {
-	list []*Key
-	by   map[string]*Key
+	list    []*Key
+	by      map[string]*Key
+	foreign func(name string) (foreignFlag, bool) // flags of upstream's libraries; nil = none
 }
 
 func newKeys(list []*Key) keys {
@@ -62,10 +64,19 @@ func newKeys(list []*Key) keys {
 	return k
 }
 
-// find returns the key for a name. A table entry "rest.*" stands for every name with that beginning.
+// find returns the key for a name. A table entry "rest.*" stands for every name with that beginning, and flags of upstream's libraries are keys
+// without effect; a slip of the pen in a key that counts is neither.
 func (k keys) find(name string) *Key {
 	if one := k.by[name]; one != nil {
 		return one
+	}
+	if near := k.by[k.nearest(name)]; near != nil && near.Ignored == "" && distance(name, near.Name) <= 2 && len(name) > 4 {
+		return nil
+	}
+	if k.foreign != nil {
+		if f, ok := k.foreign(name); ok {
+			return &Key{Name: name, Upstream: true, Ignored: f.reason(name), isBool: f.isBool}
+		}
 	}
 	for _, one := range k.list {
 		if p, ok := strings.CutSuffix(one.Name, "*"); ok && strings.HasPrefix(name, p) {
@@ -79,6 +90,9 @@ func (k keys) find(name string) *Key {
 func (k keys) nearest(name string) string {
 	best, at := "", math.MaxInt
 	for _, one := range k.list {
+		if strings.HasSuffix(one.Name, "*") {
+			continue
+		}
 		if d := distance(name, one.Name); d < at {
 			best, at = one.Name, d
 		}

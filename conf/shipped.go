@@ -7,15 +7,15 @@ import (
 
 // Flagfile renders keys as a documented gflags flagfile, the shipped conf/data_collector.flags.
 func Flagfile(list []Key) string {
-	return render(list, "# Conf of the omsync data_collector: a gflags flagfile, --name=value.\n", func(name, value string) string { return "--" + name + "=" + value })
+	return render(list, "# Conf of the omsync data_collector: a gflags flagfile, --name=value.\n", "# and the flags of brpc, glog and gflags.\n", func(name, value string) string { return "--" + name + "=" + value })
 }
 
 // Properties renders keys as a documented Java properties file, the shipped conf/synctool.properties.
 func Properties(list []Key) string {
-	return render(list, "# Conf of the omsync synctool: Java properties, key=value.\n", func(name, value string) string { return name + "=" + value })
+	return render(list, "# Conf of the omsync synctool: Java properties, key=value.\n", "", func(name, value string) string { return name + "=" + value })
 }
 
-func render(list []Key, head string, line func(name, value string) string) string {
+func render(list []Key, head, tail string, line func(name, value string) string) string {
 	var b strings.Builder
 	b.WriteString(head)
 	b.WriteString("# Every key is listed; a line that is commented out shows the default. docs/configuration.md has the same as a table.\n")
@@ -51,6 +51,7 @@ func render(list []Key, head string, line func(name, value string) string) strin
 			}
 		}
 		b.WriteString(strings.Join(wrap(strings.Join(names, " "), 118), "\n# ") + "\n")
+		b.WriteString(tail)
 	}
 	return b.String()
 }

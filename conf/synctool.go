@@ -63,6 +63,7 @@ func LoadSynctool(path string, overrides []string) (*Synctool, error) {
 	if err != nil {
 		return nil, err
 	}
+	side := sideCopy(path, given)
 	for _, o := range overrides {
 		k, v, ok := strings.Cut(o, "=")
 		if !ok {
@@ -72,6 +73,9 @@ func LoadSynctool(path string, overrides []string) (*Synctool, error) {
 	}
 	if s.Warnings, err = synctoolKeys(s).fill(given); err != nil {
 		return nil, err
+	}
+	if side != "" {
+		s.Warnings = append(s.Warnings, side)
 	}
 	return s, s.settle(path)
 }

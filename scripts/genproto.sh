@@ -8,7 +8,7 @@ go build -o build/bin/protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go
 go build -o build/bin/protoc-gen-go-grpc google.golang.org/grpc/cmd/protoc-gen-go-grpc
 export PATH="$PWD/build/bin:$PATH"
 pb=omsync/openmldb/pb
-maps=(type.proto=$pb/typepb common.proto=$pb/commonpb tablet.proto=$pb/apipb name_server.proto=$pb/nspb data_sync.proto=$pb/datasyncpb)
+maps=("type.proto=$pb/typepb" "common.proto=$pb/commonpb" "tablet.proto=$pb/apipb" "name_server.proto=$pb/nspb" "data_sync.proto=$pb/datasyncpb")
 opts=()
 for m in "${maps[@]}"; do opts+=("--go_opt=M$m" "--go-grpc_opt=M$m"); done
 protoc -I openmldb/pb/proto --go_out=. --go_opt=module=omsync --go-grpc_out=. --go-grpc_opt=module=omsync "${opts[@]}" openmldb/pb/proto/*.proto

@@ -19,6 +19,7 @@ want liblz4-dev have_header lz4.h
 want libzstd-dev have_header zstd.h
 want zlib1g-dev have_header zlib.h
 want libbz2-dev have_header bzlib.h
+want shellcheck shellcheck --version
 want default-jre-headless java -version
 want python3-venv python3 -c 'import venv, ensurepip'
 jars=build/zk-jars
@@ -42,8 +43,8 @@ if ! compgen -G "$jars/zookeeper-*.jar" >/dev/null; then
 	echo "set-up: ZooKeeper, from Maven"
 	mvn -q -B -f testenv/zkserver/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$PWD/$jars"
 fi
-if ! build/venv/bin/python -c 'import duckdb, pyarrow' >/dev/null 2>&1; then
-	echo "set-up: duckdb and pyarrow, from PyPI"
+if ! build/venv/bin/python -c 'import duckdb, pyarrow, requests' >/dev/null 2>&1; then
+	echo "set-up: duckdb, pyarrow and requests, from PyPI"
 	python3 -m venv build/venv
 	build/venv/bin/pip install -q --disable-pip-version-check -r scripts/requirements.txt
 fi

@@ -17,11 +17,12 @@ part() { # part <name> <command...>
 # No cgo: what users build. Then what the tests build.
 lint() {
 	local dirty
-	dirty=$(gofmt -l $(git ls-files -co --exclude-standard '*.go'))
+	dirty=$(git ls-files -z -co --exclude-standard '*.go' | xargs -0 gofmt -l)
 	if [ -n "$dirty" ]; then
 		echo "gofmt these: $dirty" >&2
 		return 1
 	fi
+	shellcheck bin/start.sh scripts/*.sh .ci/run
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=0 go vet ./...
 	go vet -tags "$tags,e2e" ./...
@@ -39,7 +40,8 @@ zookeeper() {
 	go test -race -tags "$tags,zookeeper" ./openmldb/zkconn/... ./openmldb/catalog/... ./daemon/coord/... ./testenv/zkserver/... ./testenv/cluster/...
 }
 
-e2e() { go test -race -timeout 20m -tags "$tags,zookeeper,e2e" ./testenv/e2e/... ./testenv/cmd/demo/...; }
+# Most of the time they wait for processes: more of them at once than there are cores.
+e2e() { go test -race -parallel 4 -timeout 20m -tags "$tags,zookeeper,e2e" ./testenv/e2e/... ./testenv/cmd/demo/...; }
 
 all=(setup lint unit models zookeeper e2e)
 [ $# -gt 0 ] && all=("$@")

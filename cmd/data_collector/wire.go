@@ -26,7 +26,8 @@ func work(ctx context.Context, c *conf.Collector, log *slog.Logger) error {
 	daemon, err := collector.New(collector.Options{
 		Endpoint: c.Endpoint, Advertise: c.Advertise, DataDir: c.DataDir, Version: process.Version(), Release: process.Release(), Logger: log,
 		MaxPack: c.MaxPackSize, RequestTimeout: c.RequestTimeout, Settle: c.HandoffSettle, ClockTolerance: c.HandoffClockTolerance,
-		Replication: c.ReplicationSettle, HoldBudget: c.HoldBudget, PlanMemory: c.PlanMemory, Port: port.Options{Caps: caps},
+		Replication: c.ReplicationSettle, HoldBudget: c.HoldBudget, PlanMemory: c.PlanMemory, Port: port.Options{Caps: caps, Pages: port.Pages{NoStatus: !c.StatusService}},
+		Ready: func(address string, problems []string) { process.Ready(log, address, problems) },
 		DialTablet: func(addr string) tablet.Conn {
 			return baidustd.NewClient(addr, baidustd.ClientOptions{CallTimeout: c.RequestTimeout, ConnMax: caps.ConnBytes})
 		},

@@ -8,12 +8,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/urfave/cli/v3"
 	"golang.org/x/term"
 	"google.golang.org/grpc"
 
 	"omsync/daemon/process"
 	"omsync/rpc/client"
 	"omsync/tui/ctl"
+	"omsync/tui/inspect"
+	"omsync/tui/toolstatus"
 )
 
 func main() {
@@ -23,13 +26,19 @@ func main() {
 		Terminal:  term.IsTerminal(int(os.Stdin.Fd())),
 		Now:       time.Now,
 		ConfFiles: confFiles(),
-		Dial:      func(addr string) (*grpc.ClientConn, error) { return client.Dial(addr, client.Options{}) },
+		Dial:      dial,
 		Cluster:   zooKeeper{},
 		Version:   process.Version(),
+		More: []*cli.Command{
+			toolstatus.Command(toolstatus.Env{Out: os.Stdout, Err: os.Stderr, Now: time.Now, ConfFiles: confFiles(), Dial: dial, Cluster: look}),
+			inspect.Command(inspect.Env{Out: os.Stdout, Err: os.Stderr, Now: time.Now}),
+		},
 	})
 	stop()
 	os.Exit(code)
 }
+
+func dial(addr string) (*grpc.ClientConn, error) { return client.Dial(addr, client.Options{}) }
 
 // confFiles are the places of synctool.properties: below the working directory, and beside the package's bin/.
 func confFiles() []string {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync"
 
 	"omsync/conf"
 	"omsync/daemon/dest"
@@ -63,5 +64,15 @@ func work(ctx context.Context, c *conf.Synctool, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return s.Run(ctx)
+	waits, stop := context.WithCancel(ctx)
+	var ready sync.WaitGroup
+	ready.Go(func() {
+		if address, err := s.Addr(waits); err == nil {
+			process.Ready(log, address, nil)
+		}
+	})
+	err = s.Run(ctx)
+	stop()
+	ready.Wait()
+	return err
 }

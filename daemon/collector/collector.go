@@ -112,6 +112,7 @@ func (c *Collector) serve(ctx context.Context, l net.Listener) error {
 		defer stop(errStopped)
 		fail = c.reg.load(subtasks)
 		if fail == nil {
+			c.o.Ready(*c.addr.Load(), c.checks.problems())
 			registered := c.begin(ctx, cancel, "register", func(ctx context.Context) error {
 				return c.cluster.Register(ctx, coord.CollectorRecord{
 					Endpoint: c.o.Endpoint, Host: hostOf(c.o.Endpoint), Version: c.o.Release, DataDir: c.o.DataDir,

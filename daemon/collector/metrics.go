@@ -5,23 +5,24 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
 	"omsync/rpc/omsyncpb"
+	"omsync/rpc/port"
 )
 
 // metrics writes Prometheus' text format. Sums are per table where they tell tables apart: a series per partition would be too many.
 func (c *Collector) metrics(w io.Writer) error {
 	c.mu.Lock()
-	sum, batches, holds := proto.Clone(&c.sum).(*omsyncpb.Counters), c.batches, c.holds
+	sum, batches, holds, standing := proto.Clone(&c.sum).(*omsyncpb.Counters), c.batches, c.holds, c.standing
 	c.mu.Unlock()
 	m := &metricWriter{w: w}
 	one := func(name, kind, help string, v uint64) {
 		m.head(name, kind, help)
 		m.line(name, "", v)
 	}
+	one("omsync_collector_registered", "gauge", "1 while this collector is registered in ZooKeeper.", truth(standing.Registered))
 	one("omsync_collector_active", "gauge", "1 while this collector works for its host.", truth(c.active()))
 	l, _, _ := c.up.state()
 	one("omsync_collector_stream_up", "gauge", "1 while there is a stream to the leading synctool.", truth(l != nil))
@@ -40,17 +41,21 @@ func (c *Collector) metrics(w io.Writer) error {
 	one("omsync_collector_standby_holds", "gauge", "Logs held for subtasks that other collectors serve.", uint64(len(c.reg.standbys())))
 	one("omsync_collector_hold_budget_bytes", "gauge", "Bound of omsync_collector_hold_bytes, 0 = none.", uint64(c.o.HoldBudget))
 
-	states, lag := map[string]uint64{}, map[string]uint64{}
+	states, lag, faults := map[string]uint64{}, map[string]uint64{}, map[string]uint64{}
 	for _, s := range c.reg.all() {
 		v := s.view()
-		table := "table=" + strconv.Quote(tableName(v.GetAssignment()))
-		states[table+",state="+strconv.Quote(v.GetState())]++
+		table := "table=" + port.Label(tableName(v.GetAssignment()))
+		states[table+",state="+port.Label(v.GetState())]++
 		lag[table] += 0
+		if f := v.GetFault(); f != nil {
+			faults[table+",code="+port.Label(f.GetCode())]++
+		}
 		if at := v.GetCommitted(); at.GetPhase() == omsyncpb.Phase_PHASE_LOG && v.GetTailIndex() > at.GetLogIndex() {
 			lag[table] += v.GetTailIndex() - at.GetLogIndex()
 		}
 	}
 	m.all("omsync_collector_subtasks", "gauge", "Subtasks by state.", states)
+	m.all("omsync_collector_faults", "gauge", "Subtasks that show a fault, by its code.", faults)
 	m.all("omsync_collector_lag_entries", "gauge", "Log entries behind the committed points.", lag)
 	return m.err
 }

@@ -43,6 +43,9 @@ type Options struct {
 	// DialSynctool connects to a synctool, e.g. rpc/client.Dial.
 	DialSynctool func(addr string) (SynctoolConn, error)
 
+	// Ready is called once: the port is served and the first start-up checks are over, with what they found that does not keep the collector from working.
+	Ready func(address string, problems []string)
+
 	// What tests break. Default: the host's.
 	Files     FS
 	Logs      binlog.FS
@@ -145,6 +148,9 @@ func (o *Options) fill() error {
 	}
 	if o.Clock == nil {
 		o.Clock = systemClock{}
+	}
+	if o.Ready == nil {
+		o.Ready = func(string, []string) {}
 	}
 	if o.Listener == nil {
 		o.Listener = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }

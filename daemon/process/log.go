@@ -29,9 +29,9 @@ func OpenLog(name string, c conf.Log) (*slog.Logger, io.Closer, error) {
 			return nil, nil, fmt.Errorf("log file: %w", err)
 		}
 		const mib = 1 << 20
-		to = &timberjack.Logger{
-			Filename: path, MaxSize: int(max(1, (c.MaxBytes+mib-1)/mib)), MaxBackups: c.MaxFiles, MaxAge: c.OverdueDays, LocalTime: true,
-		}
+		to = &logFile{Logger: &timberjack.Logger{
+			Filename: path, MaxSize: int(max(1, (c.MaxBytes+mib-1)/mib)), MaxBackups: c.MaxFiles, MaxAge: c.OverdueDays, LocalTime: true, FileMode: 0o644,
+		}, instead: os.Stderr}
 	}
 	o := &slog.HandlerOptions{Level: level(c.Level)}
 	var h slog.Handler = slog.NewTextHandler(to, o)
@@ -51,6 +51,20 @@ func level(name string) slog.Level {
 		return slog.LevelError
 	}
 	return slog.LevelInfo
+}
+
+// logFile says on standard error what the file does not take: a full disk, a line longer than a file may be. slog itself would drop it without a word.
+type logFile struct {
+	*timberjack.Logger
+	instead io.Writer
+}
+
+func (l *logFile) Write(p []byte) (int, error) {
+	n, err := l.Logger.Write(p)
+	if err != nil {
+		fmt.Fprintf(l.instead, "the log file does not take this line (%v): %s", err, p)
+	}
+	return n, err
 }
 
 type nopCloser struct{ io.Writer }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"omsync/conf"
 )
@@ -49,6 +50,68 @@ func TestLogRotates(t *testing.T) {
 	st, err := os.Stat(filepath.Join(dir, "x.log"))
 	if err != nil || st.Size() > 1<<20 {
 		t.Errorf("the log has %d bytes, %v", st.Size(), err)
+	}
+}
+
+// Rotated files go by number and by age; log_overdue_days=0 and log_max_files=0 keep them all.
+func TestRotatedFilesGo(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		days, files int
+		old, recent bool // what is left
+	}{
+		"all are kept": {0, 0, true, true}, "by age": {2, 0, false, true}, "by number": {0, 1, false, false},
+	} {
+		dir := t.TempDir()
+		put := func(age time.Duration) string {
+			path := filepath.Join(dir, "x-"+time.Now().Add(-age).Format("2006-01-02T15-04-05.000")+"-size.log")
+			if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+		old, recent := put(72*time.Hour), put(24*time.Hour)
+		log, file, err := OpenLog("x", conf.Log{Dir: dir, Level: "info", Format: "text", MaxBytes: 1 << 20, MaxFiles: tc.files, OverdueDays: tc.days})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 { // one rotation
+			log.Info(strings.Repeat("x", 64<<10))
+		}
+		if err := file.Close(); err != nil { // waits for the removal
+			t.Fatal(err)
+		}
+		for path, want := range map[string]bool{old: tc.old, recent: tc.recent} {
+			if _, err := os.Stat(path); (err == nil) != want {
+				t.Errorf("%s: %s: kept %t, want %t", name, filepath.Base(path), err == nil, want)
+			}
+		}
+		all, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(all) < 2 {
+			t.Errorf("%s: %v %v", name, all, err)
+		}
+		for _, f := range all {
+			if st, err := os.Stat(f); err != nil || st.Mode().Perm() != 0o644 {
+				t.Errorf("%s: %s: %v %v", name, f, st.Mode(), err)
+			}
+		}
+	}
+}
+
+func TestLineThatTheFileDoesNotTake(t *testing.T) {
+	t.Parallel()
+	_, file, err := OpenLog("x", conf.Log{Dir: t.TempDir(), Level: "info", Format: "text", MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	l := file.(*logFile)
+	l.instead = &b
+	if _, err := l.Write([]byte(strings.Repeat("y", 2<<20))); err == nil || !strings.Contains(b.String(), "yyy") || !strings.Contains(b.String(), "exceeds") {
+		t.Errorf("%v: %.100s", err, b.String())
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -158,10 +158,16 @@ func TestPages(t *testing.T) {
 	k.holds(data, true)
 	addr, _ := k.leader().Addr(t.Context())
 	k.eventually("the pages are right", func() bool {
-		for page, want := range map[string]string{
-			"/status": "db.t", "/health": "ok", "/version": "test",
-			"/metrics": `omsync_synctool_rows_total{table="db.t"} 40`,
+		for _, c := range [][2]string{
+			{"/status", "db.t"}, {"/health", "ok"}, {"/version", "test"},
+			{"/metrics", `omsync_synctool_rows_total{table="db.t"} 40`},
+			{"/metrics", `omsync_synctool_subtasks{table="db.t",state="FAILED"} 0`},
+			{"/metrics", `omsync_synctool_subtasks{table="db.t",state="RUNNING"} 1`},
+			{"/metrics", `omsync_synctool_stalls_total{table="db.t"} `},
+			{"/metrics", "omsync_synctool_streams 1\n"},
+			{"/metrics", `omsync_synctool_commit_age_seconds{table="db.t"} 0`}, // nothing is there to be committed
 		} {
+			page, want := c[0], c[1]
 			r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+page, nil)
 			r.Close = true
 			a, err := http.DefaultClient.Do(r)

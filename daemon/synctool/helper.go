@@ -97,11 +97,8 @@ func (h *helper) TaskStatus(ctx context.Context, r *datasyncpb.TaskStatusRequest
 				continue
 			}
 			st := s.rec.get()
-			p := progressOf(&k.spec, pid, &st, h.tool.o.Advertise)
+			p := progressOf(&k.spec, pid, &st, h.tool.o.Advertise, k.split)
 			p.Token = proto.String(st.Token[:min(8, len(st.Token))])
-			if p.StartTs == nil {
-				p.StartTs = proto.Uint64(k.spec.StartTS)
-			}
 			out.Task = append(out.Task, &datasyncpb.Task{
 				Progress: p, DataCollector: proto.String(st.Collector), Count: proto.Uint64(st.Counters.Rows), Status: proto.String(string(st.Status)),
 			})
@@ -113,6 +110,17 @@ func (h *helper) TaskStatus(ctx context.Context, r *datasyncpb.TaskStatusRequest
 		}
 	}
 	return out, nil
+}
+
+// RefuseJSON implements port.JSONRefuser: the helper prints whatever text it gets, its users look for the code.
+func (h *helper) RefuseJSON(method string, err error) proto.Message {
+	switch method {
+	case "TaskStatus":
+		return &datasyncpb.TaskStatusResponse{Response: bad(err)}
+	case "SendData":
+		return &datasyncpb.SendDataResponse{Response: bad(err)}
+	}
+	return bad(err)
 }
 
 // SendData is what upstream's C++ collectors call. They are not served: without delete_task they keep their point and try again, so nothing

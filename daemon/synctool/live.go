@@ -17,7 +17,8 @@ type live struct {
 	tail, recordCnt, vanished uint64
 	waiting                   string
 	stalled                   *omsyncpb.Fault
-	oldest                    int64 // wall ms of the oldest row that is read and not committed
+	stalls                    uint64 // how often it began to stall, or stalled with another code
+	oldest                    int64  // wall ms of the oldest row that is read and not committed
 	rates                     rates
 }
 
@@ -28,6 +29,9 @@ func (v *live) isFrom(l *link, attach uint64) bool {
 func (s *subtask) setStalled(f *omsyncpb.Fault) {
 	s.mu.Lock()
 	changed := (s.live.stalled == nil) != (f == nil) || f.GetReason() != s.live.stalled.GetReason()
+	if f != nil && (s.live.stalled == nil || s.live.stalled.GetCode() != f.GetCode()) {
+		s.live.stalls++
+	}
 	s.live.stalled = f
 	s.mu.Unlock()
 	if changed {

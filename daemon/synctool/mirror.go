@@ -3,7 +3,6 @@ package synctool
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,7 +17,9 @@ import (
 
 	"omsync/daemon/coord"
 	"omsync/failpoint"
+	"omsync/openmldb/pb/apipb"
 	"omsync/openmldb/pb/datasyncpb"
+	"omsync/openmldb/snapshot"
 )
 
 // mirror keeps <progress_path>/<tid>/<pid>.progress, upstream's record of where a subtask stands (formats.md §6.3): for the helper's
@@ -115,7 +116,7 @@ func (m *mirror) write(s *subtask) error {
 	}
 	st := s.rec.get()
 	var b bytes.Buffer
-	if _, err := protodelim.MarshalTo(&b, progressOf(&s.task.spec, s.pid, &st, m.tool)); err != nil {
+	if _, err := protodelim.MarshalTo(&b, progressOf(&s.task.spec, s.pid, &st, m.tool, s.task.split)); err != nil {
 		return fmt.Errorf("mirror %s partition %d: %w", s.task.name(), s.pid, err)
 	}
 	path := m.path(s.task.spec.TID, s.pid)
@@ -153,15 +154,12 @@ func (m *mirror) retire(t *task, ms int64) error {
 }
 
 // progressOf writes a subtask as upstream's SyncTool would (formats.md §6.1): a snapshot point names the next row, a log point the next
-// index. Ours names the last one, so the snapshot's key is given as it is: at worst upstream repeats one row.
-func progressOf(spec *coord.TaskSpec, pid uint32, st *coord.SubtaskState, tool string) *datasyncpb.AddSyncTaskRequest {
+// index. Ours names the last one, so the snapshot's key is given as it is: at worst upstream repeats one row. split cuts a checkpoint's key.
+func progressOf(spec *coord.TaskSpec, pid uint32, st *coord.SubtaskState, tool string, split func(key []byte) (pk []byte, ts uint64, ok bool)) *datasyncpb.AddSyncTaskRequest {
 	p := &datasyncpb.AddSyncTaskRequest{
-		Tid: proto.Uint32(spec.TID), Pid: proto.Uint32(pid), Mode: datasyncpb.SyncMode(spec.Mode).Enum(),
+		Tid: proto.Uint32(spec.TID), Pid: proto.Uint32(pid), Mode: datasyncpb.SyncMode(spec.Mode).Enum(), StartTs: proto.Uint64(spec.StartTS),
 		SyncPoint: &datasyncpb.SyncPoint{Type: datasyncpb.SyncType_kSNAPSHOT.Enum()}, TabletEndpoint: proto.String(st.Tablet),
 		DesEndpoint: proto.String(tool), Token: proto.String(st.Token), Dest: proto.String(spec.Dest),
-	}
-	if spec.Mode == modeIncremental || spec.StartTS != 0 {
-		p.StartTs = proto.Uint64(spec.StartTS)
 	}
 	switch st.Point.Phase {
 	case phaseLog, phaseDone:
@@ -169,13 +167,25 @@ func progressOf(spec *coord.TaskSpec, pid uint32, st *coord.SubtaskState, tool s
 	case phaseBacklog:
 		p.SyncPoint.Type, p.SyncPoint.Offset = datasyncpb.SyncType_kBINLOG.Enum(), proto.Uint64(st.Point.Index)
 	default:
-		if k := st.Point.Key; len(k) >= 8 {
-			// The pk may hold bytes that are no UTF-8; upstream's proto2 strings carry them all the same, Go's do not.
-			if pk := string(k[:len(k)-8]); isText(pk) {
-				p.SyncPoint.Pk = proto.String(pk)
-			}
-			p.SyncPoint.Ts = proto.Uint64(binary.LittleEndian.Uint64(k[len(k)-8:]))
+		// A key that is kept in a file of its own, or whose bytes are no UTF-8 (upstream's proto2 strings carry them all the same, Go's do not), is not
+		// told: the snapshot's beginning is, and upstream would repeat what is before it.
+		if pk, ts, ok := split(st.Point.Key); ok && !isKeyRef(st.Point.Key) && isText(string(pk)) {
+			p.SyncPoint.Pk, p.SyncPoint.Ts = proto.String(string(pk)), proto.Uint64(ts)
 		}
 	}
 	return p
+}
+
+// split cuts a key of the table's checkpoints. In a family that several indexes share it ends in the ts column's number and the ts, else in the ts
+// alone; an index added later has a family of its own until the tablet loads the table anew, which only the key itself tells.
+func (t *task) split(key []byte) (pk []byte, ts uint64, ok bool) {
+	if info, known := t.term.world.TableByID(t.spec.TID); known {
+		meta := &apipb.TableMeta{Db: info.Db, Name: info.Name, ColumnKey: info.GetColumnKey(), ColumnDesc: info.GetColumnDesc(), AddedColumnDesc: info.GetAddedColumnDesc()}
+		if ix, err := snapshot.IndexOf(meta, 0); err == nil {
+			if pk, ts, ok = ix.Split(key); ok {
+				return pk, ts, true
+			}
+		}
+	}
+	return snapshot.Index{}.Split(key)
 }

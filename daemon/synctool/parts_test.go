@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"omsync/daemon/coord"
+	"omsync/openmldb/pb/commonpb"
 	"omsync/openmldb/pb/datasyncpb"
 	"omsync/rpc/omsyncpb"
 )
@@ -282,17 +284,34 @@ func TestMirror(t *testing.T) {
 func TestProgressPoints(t *testing.T) {
 	t.Parallel()
 	key := append([]byte("pk|1"), 5, 0, 0, 0, 0, 0, 0, 0)
+	// Table 7 has one index over k; of table 8 two share k's family, the first with its ts in column 1.
+	z := newFakeZK()
+	z.table("db", "one", 7).ColumnKey = []*commonpb.ColumnKey{{IndexName: proto.String("i"), ColName: []string{"k"}, TsName: proto.String("t")}}
+	two := z.table("db", "two", 8)
+	two.ColumnDesc = []*commonpb.ColumnDesc{{Name: proto.String("k")}, {Name: proto.String("t")}}
+	two.ColumnKey = []*commonpb.ColumnKey{
+		{IndexName: proto.String("i"), ColName: []string{"k"}, TsName: proto.String("t")}, {IndexName: proto.String("j"), ColName: []string{"k"}},
+	}
+	of := func(tid uint32) func([]byte) ([]byte, uint64, bool) {
+		return (&task{term: &term{world: &fakeCluster{z: z}}, spec: coord.TaskSpec{TID: tid}}).split
+	}
+	shared := slices.Concat([]byte("pk|1"), []byte{1, 0, 0, 0}, key[len(key)-8:])
 	for _, c := range []struct {
-		p    coord.Point
-		want string
+		split func([]byte) ([]byte, uint64, bool)
+		p     coord.Point
+		want  string
 	}{
-		{coord.Point{}, `type:kSNAPSHOT`},
-		{coord.Point{Phase: phaseSnapshot, Key: key}, `type:kSNAPSHOT pk:"pk|1" ts:5`},
-		{coord.Point{Phase: phaseSnapshot, Key: append([]byte{0xff}, key...)}, `type:kSNAPSHOT ts:5`},
-		{coord.Point{Phase: phaseLog, Index: 8}, `type:kBINLOG offset:9`},
-		{coord.Point{Phase: phaseDone, Index: 8}, `type:kBINLOG offset:9`},
+		{of(7), coord.Point{}, `type:kSNAPSHOT`},
+		{of(7), coord.Point{Phase: phaseSnapshot, Key: key}, `type:kSNAPSHOT pk:"pk|1" ts:5`},
+		{of(9), coord.Point{Phase: phaseSnapshot, Key: key}, `type:kSNAPSHOT pk:"pk|1" ts:5`}, // the table is gone
+		{of(8), coord.Point{Phase: phaseSnapshot, Key: shared}, `type:kSNAPSHOT pk:"pk|1" ts:5`},
+		{of(8), coord.Point{Phase: phaseSnapshot, Key: key}, `type:kSNAPSHOT pk:"pk|1" ts:5`}, // the index has a family of its own for now
+		{of(7), coord.Point{Phase: phaseSnapshot, Key: append([]byte{0xff}, key...)}, `type:kSNAPSHOT`},
+		{of(7), coord.Point{Phase: phaseSnapshot, Key: []byte(keyMark + "00000000:_omsync/state/k1")}, `type:kSNAPSHOT`},
+		{of(7), coord.Point{Phase: phaseLog, Index: 8}, `type:kBINLOG offset:9`},
+		{of(7), coord.Point{Phase: phaseDone, Index: 8}, `type:kBINLOG offset:9`},
 	} {
-		got := progressOf(&coord.TaskSpec{TID: 1}, 0, &coord.SubtaskState{Point: c.p}, "x").GetSyncPoint()
+		got := progressOf(&coord.TaskSpec{TID: 1}, 0, &coord.SubtaskState{Point: c.p}, "x", c.split).GetSyncPoint()
 		if text := strings.ReplaceAll(got.String(), "  ", " "); text != c.want {
 			t.Errorf("%+v is mirrored as %s, want %s", c.p, text, c.want)
 		}

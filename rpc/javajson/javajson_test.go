@@ -36,7 +36,7 @@ func recorded(t *testing.T, file string) (path, request, response string) {
 // What the Java SyncTool answered must come out byte for byte when its meaning is written again.
 func TestWritesWhatTheJavaSyncToolWrote(t *testing.T) {
 	t.Parallel()
-	files, _ := filepath.Glob("testdata/*.wire.txt")
+	files, _ := filepath.Glob("../../testdata/helper/*.wire.txt")
 	if len(files) < 10 {
 		t.Fatalf("only %d recorded exchanges", len(files))
 	}

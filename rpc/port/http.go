@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -58,6 +59,12 @@ type method struct {
 	path    string
 	handler grpc.MethodHandler
 	impl    any
+}
+
+// JSONRefuser is a service whose callers look for refusals in the answer and not in the HTTP status: it says what to answer to JSON that can not be
+// read; nil: nothing better than 400.
+type JSONRefuser interface {
+	RefuseJSON(method string, err error) proto.Message
 }
 
 // httpError is a refusal with the text the caller gets.
@@ -148,6 +155,7 @@ func (s *Server) call(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if len(in) == 0 && !binary {
 		return nil, false, &httpError{http.StatusBadRequest, m.path + ": the body is empty: send a JSON object, {} at least"}
 	}
+	var unread error
 	decode := func(x any) error {
 		msg := x.(proto.Message)
 		if binary {
@@ -155,12 +163,17 @@ func (s *Server) call(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		} else {
 			err = javajson.Unmarshal(in, msg)
 		}
-		if err != nil {
+		if unread = err; err != nil {
 			return &httpError{http.StatusBadRequest, m.path + ": " + err.Error()}
 		}
 		return nil
 	}
 	out, err := m.handler(m.impl, ctx, decode, s.unary)
+	if r, ok := m.impl.(JSONRefuser); ok && unread != nil && !binary {
+		if answer := r.RefuseJSON(path.Base(m.path), unread); answer != nil {
+			out, err = answer, nil
+		}
+	}
 	if err != nil {
 		return nil, binary, err
 	}

@@ -2,15 +2,40 @@ package port
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
 )
 
-// metricsPage writes the port's own metrics in Prometheus' text format, then the daemon's.
-func (s *Server) metricsPage(w http.ResponseWriter, _ *http.Request) {
+// newProcessMetrics gathers what Prometheus' own libraries tell of a process: memory, CPU time, descriptors, goroutines.
+func newProcessMetrics() prometheus.Gatherer {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	return r
+}
+
+// metricsPage writes the port's own metrics in Prometheus' text format, then the process's, then the daemon's.
+func (s *Server) metricsPage(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
 	s.writeMetrics(&b)
+	fmt.Fprintf(&b, "# HELP omsync_build_info 1, with the version as a label.\n# TYPE omsync_build_info gauge\nomsync_build_info{version=%s} 1\n", Label(s.opts.Pages.Version))
+	fmt.Fprintf(&b, "# HELP omsync_health_problems Lines that /health shows; 0 = healthy.\n# TYPE omsync_health_problems gauge\nomsync_health_problems %d\n",
+		len(s.problems(r.Context())))
+	families, err := s.gather.Gather()
+	for _, f := range families {
+		if _, werr := expfmt.MetricFamilyToText(&b, f); werr != nil {
+			err = errors.Join(err, werr)
+		}
+	}
+	if err != nil {
+		http.Error(w, "metrics of the process: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
 	if s.opts.Pages.Metrics != nil {
 		if err := s.opts.Pages.Metrics(&b); err != nil {
 			http.Error(w, "metrics: "+err.Error(), http.StatusInternalServerError)
@@ -29,7 +54,7 @@ func (s *Server) writeMetrics(b *bytes.Buffer) {
 	for _, m := range methods {
 		for p := range protocols {
 			if n := m.calls[p].Load(); n > 0 {
-				fmt.Fprintf(b, "omsync_rpc_calls_total{method=%s,protocol=%q} %d\n", label(m.name), p, n)
+				fmt.Fprintf(b, "omsync_rpc_calls_total{method=%s,protocol=%q} %d\n", Label(m.name), p, n)
 			}
 		}
 	}
@@ -37,29 +62,29 @@ func (s *Server) writeMetrics(b *bytes.Buffer) {
 	for _, m := range methods {
 		for p := range protocols {
 			if m.calls[p].Load() > 0 {
-				fmt.Fprintf(b, "omsync_rpc_errors_total{method=%s,protocol=%q} %d\n", label(m.name), p, m.errors[p].Load())
+				fmt.Fprintf(b, "omsync_rpc_errors_total{method=%s,protocol=%q} %d\n", Label(m.name), p, m.errors[p].Load())
 			}
 		}
 	}
 	head("omsync_rpc_running", "gauge", "Calls at work, by method.")
 	for _, m := range methods {
-		fmt.Fprintf(b, "omsync_rpc_running{method=%s} %d\n", label(m.name), m.running.Load())
+		fmt.Fprintf(b, "omsync_rpc_running{method=%s} %d\n", Label(m.name), m.running.Load())
 	}
 	head("omsync_rpc_seconds", "histogram", "Duration of calls, by method.")
 	for _, m := range methods {
 		var n uint64
 		for i := range slots - 1 {
 			n += m.latency[i].Load()
-			fmt.Fprintf(b, "omsync_rpc_seconds_bucket{method=%s,le=\"%g\"} %d\n", label(m.name), bound(i).Seconds(), n)
+			fmt.Fprintf(b, "omsync_rpc_seconds_bucket{method=%s,le=\"%g\"} %d\n", Label(m.name), bound(i).Seconds(), n)
 		}
 		n += m.latency[slots-1].Load()
-		fmt.Fprintf(b, "omsync_rpc_seconds_bucket{method=%s,le=\"+Inf\"} %d\n", label(m.name), n)
-		fmt.Fprintf(b, "omsync_rpc_seconds_sum{method=%s} %g\n", label(m.name), float64(m.nanos.Load())/1e9)
-		fmt.Fprintf(b, "omsync_rpc_seconds_count{method=%s} %d\n", label(m.name), n)
+		fmt.Fprintf(b, "omsync_rpc_seconds_bucket{method=%s,le=\"+Inf\"} %d\n", Label(m.name), n)
+		fmt.Fprintf(b, "omsync_rpc_seconds_sum{method=%s} %g\n", Label(m.name), float64(m.nanos.Load())/1e9)
+		fmt.Fprintf(b, "omsync_rpc_seconds_count{method=%s} %d\n", Label(m.name), n)
 	}
 	head("omsync_rpc_refused_total", "counter", "Frames, messages and connections turned away, by kind.")
 	for _, r := range s.calls.refusals() {
-		fmt.Fprintf(b, "omsync_rpc_refused_total{kind=%s} %d\n", label(r.kind), r.n)
+		fmt.Fprintf(b, "omsync_rpc_refused_total{kind=%s} %d\n", Label(r.kind), r.n)
 	}
 	for _, g := range []struct {
 		name, kind, help string
@@ -77,7 +102,7 @@ func (s *Server) writeMetrics(b *bytes.Buffer) {
 	}
 }
 
-// label quotes a label's value.
-func label(v string) string {
+// Label quotes a label's value for Prometheus' text format.
+func Label(v string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(v) + `"`
 }

@@ -1,6 +1,7 @@
 package port
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -45,13 +46,7 @@ func text(write func(io.Writer)) http.Handler {
 func (s *Server) healthPage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	var reasons []string
-	if s.stopping.Err() != nil {
-		reasons = append(reasons, "stopping")
-	}
-	if s.opts.Pages.Health != nil {
-		reasons = append(reasons, s.opts.Pages.Health(r.Context())...)
-	}
+	reasons := s.problems(r.Context())
 	if len(reasons) == 0 {
 		fmt.Fprintln(w, "ok")
 		return
@@ -60,6 +55,17 @@ func (s *Server) healthPage(w http.ResponseWriter, r *http.Request) {
 	for _, one := range reasons {
 		fmt.Fprintln(w, one)
 	}
+}
+
+func (s *Server) problems(ctx context.Context) []string {
+	var reasons []string
+	if s.stopping.Err() != nil {
+		reasons = append(reasons, "stopping")
+	}
+	if s.opts.Pages.Health != nil {
+		reasons = append(reasons, s.opts.Pages.Health(ctx)...)
+	}
+	return reasons
 }
 
 func profiles(path string) http.Handler {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
 	"omsync/rpc/baidustd"
@@ -24,6 +25,7 @@ type Server struct {
 	calls   *callStats
 	noise   *noise
 	doors   *doors
+	gather  prometheus.Gatherer
 
 	grpc *grpc.Server
 	prpc *baidustd.Server
@@ -43,6 +45,7 @@ func New(o Options) *Server {
 		process: budget.New(o.Caps.ProcessBytes, o.Caps.ProcessKey),
 		calls:   newCallStats(o.Clock),
 		api:     map[string]*method{},
+		gather:  newProcessMetrics(),
 	}
 	s.inbound = s.process.Child(o.Caps.ProcessBytes-min(o.Caps.ProcessBytes/8, 8<<20), o.Caps.ProcessKey)
 	s.gate = newGate(s.inbound)

@@ -122,7 +122,7 @@ func TestRestart(t *testing.T) {
 		t.Fatalf("append after the crash: %v", err)
 	}
 	good := int64(len(vector) / 2)
-	w = open(t, dir, Options{})
+	open(t, dir, Options{})
 	b := read(t, dir, "00000000.log")
 	if int64(len(b)) != good+5000 || hex.EncodeToString(b[good:good+header]) != eofRecord {
 		t.Fatalf("%d bytes, %x at the end of the last record", len(b), b[good:good+header])

@@ -20,9 +20,27 @@ import (
 type contextT = context.Context
 
 // chain is a place to be killed at, and those the same process dies at when it is started again.
-type chain []string
+type chain struct {
+	places []string
+	log    bool // the first place is armed once the task is in the log phase; else before it is created, so that a scan meets it
+}
 
-func (c chain) String() string { return strings.ReplaceAll(strings.Join(c, ","), "/", "-") }
+func (c chain) String() string {
+	s := strings.ReplaceAll(strings.Join(c.places, ","), "/", "-")
+	if c.log {
+		s += "-log"
+	}
+	return s
+}
+
+// last is the place that the chain is about.
+func (c chain) last() string { return c.places[len(c.places)-1] }
+
+// segment are the places of one segment's way (docs/design.md §5.3): scan and log phase pass them alike.
+var segment = []string{
+	"synctool/row", "synctool/roll", "synctool/spool", "synctool/create", "synctool/write", "synctool/close", "synctool/stat", "synctool/decide-before",
+	"synctool/decide-after", "synctool/rename-before", "synctool/rename-after", "synctool/ack", "synctool/mirror", "synctool/clear",
+}
 
 // mode0 are the places that only a task's end passes.
 var mode0 = []string{"synctool/success", "synctool/finished", "synctool/retire"}
@@ -32,6 +50,7 @@ var removed = []string{"collector/clean"}
 
 // chains of a daemon: every place of failpoint.Names. Those of a takeover are reached by a process that finds something to take over.
 func chains(daemon string) []chain {
+	// Those of the collector have a name for each phase.
 	before := map[string][]string{
 		"synctool/epoch":   {"synctool/row"},
 		"synctool/recover": {"synctool/decide-after"},
@@ -40,7 +59,10 @@ func chains(daemon string) []chain {
 	var out []chain
 	for _, name := range failpoint.Names {
 		if strings.HasPrefix(name, daemon+"/") {
-			out = append(out, append(chain(before[name]), name))
+			out = append(out, chain{places: append(before[name], name)})
+			if slices.Contains(segment, name) {
+				out = append(out, chain{places: []string{name}, log: true})
+			}
 		}
 	}
 	return out
@@ -112,14 +134,14 @@ func (v *victim) restart(k *kit, c chain) {
 	if v.other != nil {
 		k.must(v.other.Kill())
 	}
-	k.must(v.who.Bounce(arm(k.dir, c[0])...))
+	k.must(v.who.Bounce(arm(k.dir, c.places[0])...))
 	k.must(v.who.Serves(k.ctx))
 	if v.other == nil {
 		return
 	}
 	var env []string
-	if len(c) > 1 {
-		env = arm(k.dir, c[1])
+	if len(c.places) > 1 {
+		env = arm(k.dir, c.places[1])
 	}
 	k.must(v.other.Start(env...))
 	k.must(v.other.Serves(k.ctx))
@@ -134,7 +156,7 @@ func (v *victim) play(t *testing.T, c chain) {
 	log := filepath.Join(k.dir, "failpoints.log")
 	k.must(os.RemoveAll(log))
 	v.n++
-	tb := k.table(load.Wide("db", fmt.Sprintf("t%d_%s", v.n, strings.NewReplacer("/", "_", "-", "_").Replace(c[len(c)-1])), 2, 1))
+	tb := k.table(load.Wide("db", fmt.Sprintf("t%d_%s", v.n, strings.NewReplacer("/", "_", "-", "_").Replace(c.last())), 2, 1))
 	o := load.Options{Mix: load.Usual, Keys: 100}
 	k.write(tb, 300, o)
 	k.snapshots(tb)
@@ -142,33 +164,38 @@ func (v *victim) play(t *testing.T, c chain) {
 	o.Rate = 200
 	stop := k.writing(tb, o)
 
-	last := c[len(c)-1]
 	mode := 2
-	if slices.Contains(mode0, last) {
+	if slices.Contains(mode0, c.last()) {
 		mode = 0
 	}
-	v.restart(k, c)
+	if !c.log {
+		v.restart(k, c)
+	}
 	task := k.create(scene.Task{Table: tb, Mode: mode})
-	if slices.Contains(removed, last) {
+	if c.log {
+		k.must(task.Holds(k.ctx))
+		v.restart(k, c)
+	}
+	if slices.Contains(removed, c.last()) {
 		k.must(task.Holds(k.ctx))
 		stop()
 		k.must(task.Holds(k.ctx))
 		k.verify(task, 300, 0)
 		v.drop(k, task)
 	}
-	v.dies(k, v.who, c[0])
+	v.dies(k, v.who, c.places[0])
 	switch {
-	case len(c) > 1 && v.other != nil:
-		v.dies(k, v.other, c[1])
+	case len(c.places) > 1 && v.other != nil:
+		v.dies(k, v.other, c.places[1])
 		k.must(v.who.Start())
-	case len(c) > 1:
-		k.must(v.who.Start(arm(k.dir, c[1])...))
-		v.dies(k, v.who, c[1])
+	case len(c.places) > 1:
+		k.must(v.who.Start(arm(k.dir, c.places[1])...))
+		v.dies(k, v.who, c.places[1])
 		k.must(v.who.Start())
 	case v.other == nil:
 		k.must(v.who.Start())
 	}
-	if !slices.Contains(removed, last) {
+	if !slices.Contains(removed, c.last()) {
 		if mode == 0 {
 			k.must(task.Ended(k.ctx))
 			stop()

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -108,7 +109,9 @@ func TestShapes(t *testing.T) {
 		for _, s := range shapes() {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
-				s.play(&kit{TB: t, Scene: k.Scene, ctx: k.ctx, dir: k.dir})
+				ctx, cancel := context.WithTimeout(t.Context(), patience) // its turn comes when others are done
+				defer cancel()
+				s.play(&kit{TB: t, Scene: k.Scene, ctx: ctx, dir: k.dir})
 			})
 		}
 	})

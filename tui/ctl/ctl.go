@@ -22,22 +22,26 @@ func Main(ctx context.Context, args []string, e Env) int {
 
 // root is the whole command line.
 func (e *Env) root() *cli.Command {
+	commands := []*cli.Command{e.ctl()}
+	texts := []string{"omsync-tui ctl VERB [flags]"}
+	for _, c := range e.More {
+		e.quietAll(c)
+		commands, texts = append(commands, c), append(texts, c.UsageText)
+	}
 	return e.quiet(&cli.Command{
 		Name:      "omsync-tui",
 		Usage:     "console and scripted mode of omsync",
-		UsageText: "omsync-tui ctl VERB [flags]\nomsync-tui version",
+		UsageText: strings.Join(append(texts, "omsync-tui version"), "\n"),
 		Version:   e.Version,
 		Writer:    e.Out, ErrWriter: e.Err, Reader: e.In,
-		Commands: []*cli.Command{
-			e.ctl(),
+		Commands: append(commands,
 			e.quiet(&cli.Command{Name: "version", Usage: "print the version", Action: func(_ context.Context, cmd *cli.Command) error {
 				if err := noWords(cmd); err != nil {
 					return err
 				}
 				_, err := fmt.Fprintln(e.Out, e.Version)
 				return err
-			}}),
-		},
+			}})),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noVerb(cmd); err != nil {
 				return err
@@ -94,6 +98,14 @@ func (e *Env) quiet(c *cli.Command) *cli.Command {
 	}
 	c.ExitErrHandler = func(context.Context, *cli.Command, error) {}
 	return c
+}
+
+// quietAll is quiet for a command with all below it.
+func (e *Env) quietAll(c *cli.Command) {
+	e.quiet(c)
+	for _, sub := range c.Commands {
+		e.quietAll(sub)
+	}
 }
 
 // verb returns a command that takes no words, and of the letters only those it has a meaning for.

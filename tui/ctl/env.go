@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/urfave/cli/v3"
 	"google.golang.org/grpc"
 
 	"omsync/tui/state"
@@ -36,4 +37,5 @@ type Env struct {
 	Dial      func(addr string) (*grpc.ClientConn, error)
 	Cluster   Cluster // nil: --zk and get tables are refused
 	Version   string
+	More      []*cli.Command // commands beside ctl; their errors say the exit code by ExitCode()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/urfave/cli/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -42,11 +43,14 @@ func usage(format string, args ...any) error {
 // ExitCode is the exit code of what Run returned.
 func ExitCode(err error) int {
 	var e *Error
+	var other cli.ExitCoder
 	switch {
 	case err == nil:
 		return ExitOK
 	case errors.As(err, &e):
 		return e.Code
+	case errors.As(err, &other):
+		return other.ExitCode()
 	}
 	return ExitUsage // cli's own complaints
 }
