@@ -112,6 +112,8 @@ func (s *subtask) attachedTo() string {
 
 // keepAt tells one collector: first what to hold, so that links of a subtask that is not its own any more stay where they are wanted.
 func (t *term) keepAt(ctx context.Context, endpoint string, q *omsyncpb.KeepRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, t.o.RequestTimeout)
+	defer cancel()
 	leave, err := t.callers.enter(ctx, endpoint)
 	if err != nil {
 		return err
@@ -121,8 +123,6 @@ func (t *term) keepAt(ctx context.Context, endpoint string, q *omsyncpb.KeepRequ
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.o.RequestTimeout)
-	defer cancel()
 	if _, err := client.Keep(ctx, q); err != nil {
 		return err
 	}
