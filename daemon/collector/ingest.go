@@ -187,6 +187,13 @@ func (u *uplink) wait(ctx context.Context, but *link) (*link, error) {
 	}
 }
 
+// leave gives every subtask up. The link is taken away first: a subtask whose work is called off must not attach to it once more, before the
+// synctool has read that it is given up.
+func (u *uplink) leave(l *link, reason string, received <-chan struct{}) {
+	u.set(nil, errors.New(reason))
+	l.detach(u.c.o.Clock, u.c.o.pace, reason, received)
+}
+
 // run links until ctx ends.
 func (u *uplink) run(ctx context.Context) {
 	c := u.c
@@ -260,14 +267,14 @@ func (u *uplink) serve(ctx context.Context, address string, wait *backoff) error
 		changed, standing := c.cluster.Changed(), c.standingChanged()
 		switch leader := c.cluster.Leader(); {
 		case !c.active():
-			l.detach(c.o.Clock, c.o.pace, "another collector of this host is active", received)
+			u.leave(l, "another collector of this host is active", received)
 			return errors.New("this collector stands by")
 		case leader != address && leader != "":
 			return fmt.Errorf("the synctool at %s leads now", leader)
 		}
 		select {
 		case <-ctx.Done():
-			l.detach(c.o.Clock, c.o.pace, "the collector stops", received)
+			u.leave(l, "the collector stops", received)
 			return context.Cause(ctx)
 		case <-received:
 			if c.o.Clock.Now().Sub(began) > 20*c.o.pace.reconnect {
