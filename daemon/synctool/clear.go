@@ -99,7 +99,7 @@ func (c *clearer) take() (out []*record, busy bool) {
 			continue
 		}
 		delete(c.waiting, r)
-		if st := r.get(); st.Pending == nil || st.Pending.Stage != r.settled {
+		if st := r.get(); r.over || st.Pending == nil || st.Pending.Stage != r.settled {
 			r.mu.Unlock()
 			continue
 		}

@@ -77,6 +77,9 @@ func (t *term) tearDown(ctx context.Context, k *task) error {
 			<-s.ended
 		}
 	}
+	for _, s := range k.subs {
+		s.rec.retire()
+	}
 	if err := t.store.Remove(ctx, k.spec.ID); err != nil {
 		return fmt.Errorf("remove the task's nodes: %w", err)
 	}

@@ -447,3 +447,23 @@ func TestClearIsBatched(t *testing.T) {
 		t.Errorf("the version is not known after the batch: %v", err)
 	}
 }
+
+// TestRetiredIsNotCleared: a task's nodes go while its last pending waits to be cleared; that is no other leader's doing.
+func TestRetiredIsNotCleared(t *testing.T) {
+	t.Parallel()
+	z := newFakeZK()
+	st := coord.SubtaskState{Pending: &coord.Pending{Stage: "x"}}
+	z.tasks["t"] = &coord.Task{States: map[uint32]coord.Versioned{0: {State: st}}}
+	c := newClearer(&fakeLedger{z, 0}, nil)
+	r := newRecord("t", 0, coord.Versioned{State: st}, &fakeLedger{z, 0}, fixedClock)
+	r.settled = "x"
+	c.add(r)
+	r.retire()
+	delete(z.tasks, "t")
+	if err := c.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.change(t.Context(), func(*coord.SubtaskState) error { return nil }); !lostLead(err) {
+		t.Fatalf("a decision on a node that is gone: %v", err)
+	}
+}

@@ -31,6 +31,7 @@ type record struct {
 	mu      sync.Mutex // held over a decision
 	version int32
 	settled string // stage name of the last pending segment that is under its final name
+	over    bool   // the task's nodes go: nothing is decided here any more
 
 	state atomic.Pointer[coord.SubtaskState]
 }
@@ -44,6 +45,14 @@ func newRecord(task string, pid uint32, v coord.Versioned, store Store, wall fun
 
 // get returns the state as last decided. What it points to must not be changed.
 func (r *record) get() coord.SubtaskState { return *r.state.Load() }
+
+// retire has nobody clear this record any more, and waits for one that does: the node is about to go, and a decision on a node that is gone looks
+// like one of another leader.
+func (r *record) retire() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+}
 
 // change decides edit's result. An open decision (an error that is neither yes nor no) is resent unchanged until it is answered or ctx ends:
 // only then may something else be decided. Errors: coord.ErrFenced, coord.ErrStale, edit's, ctx's.

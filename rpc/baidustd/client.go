@@ -111,9 +111,8 @@ func (c *Client) Invoke(ctx context.Context, method string, args, reply any, opt
 		meta.AuthenticationData = []byte(c.opts.Credential)
 	}
 	deadline, _ := ctx.Deadline()
-	if ms := time.Until(deadline).Milliseconds(); ms > 0 {
-		meta.Request.TimeoutMs = proto.Int32(int32(min(ms, 1<<31-1)))
-	}
+	// At least 1 ms, since 0 is no deadline at all.
+	meta.Request.TimeoutMs = proto.Int32(int32(max(1, min(time.Until(deadline).Milliseconds(), 1<<31-1))))
 	f, lease, err := l.roundTrip(ctx, meta, in, attachment)
 	if err != nil {
 		if ce := context.Cause(ctx); ce != nil && errors.Is(err, ce) {
