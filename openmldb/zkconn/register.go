@@ -215,14 +215,28 @@ func (r *Registration) clean(n Node) {
 // removeTimeout keeps a server that does not answer from holding up the process's end.
 const removeTimeout = 2 * time.Second
 
-// remove takes the nodes of this session away, last made first.
+// remove takes the nodes of this session away. A connection that is cut just now has the time until removeTimeout to come back.
 func (r *Registration) remove(ctx context.Context) error {
-	s := r.c.Session()
-	if !s.Connected {
-		return nil // they end with the session
-	}
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
+	for {
+		err := r.removeNow(ctx)
+		if err == nil || errors.Is(err, ErrClosed) {
+			return nil
+		}
+		pause(ctx, 20*time.Millisecond)
+		if ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// removeNow goes over the nodes, last made first.
+func (r *Registration) removeNow(ctx context.Context) error {
+	s := r.c.Session()
+	if !s.Connected {
+		return &Error{Op: "deregister", Failed: -1, Err: ErrNotConnected, remedy: r.c.reach()}
+	}
 	r.mu.Lock()
 	nodes := append([]Node(nil), r.nodes...)
 	r.mu.Unlock()
