@@ -88,7 +88,7 @@ func TestOperator(t *testing.T) {
 	expect(1, "memory", with(create(), "-t", "db.inmemory")...)
 	expect(2, "absolute", with(create(), "-d", "out/orders")...)
 	expect(1, "dest.allowed_prefixes", with(create(), "-d", "/somewhere/else")...)
-	expect(1, "hdfs", with(create(), "-d", "hdfs://nn:8020/x")...)
+	expect(1, "dest-unreachable", with(create(), "-d", "hdfs://127.0.0.1:1/x")...)
 	expect(1, "allow-nonempty", with(create(), "-d", full)...)
 	expect(5, "127.0.0.1:1", with(create(), "-s", "127.0.0.1:1")...)
 	expect(2, "creat", "creat", "-s", s.Addr)

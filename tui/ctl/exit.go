@@ -69,10 +69,14 @@ func explain(ctx context.Context, s target, err error) error {
 	}
 	st := status.Convert(err)
 	text := plain(st.Message())
+	code := st.Code()
 	if f, ok := fault.Of(err); ok && f.GetCode() != "" {
 		text += " [" + f.GetCode() + "]"
+		if code == codes.Unavailable { // the synctool answers: what it can not reach is something else, such as the destination
+			code = codes.FailedPrecondition
+		}
 	}
-	switch st.Code() {
+	switch code {
 	case codes.NotFound:
 		return &Error{ExitNotFound, text}
 	case codes.AlreadyExists:
